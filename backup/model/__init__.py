@@ -1,0 +1,1 @@
+"""Values only: ids, entries, selectors, errors. Imports nothing else of the engine."""

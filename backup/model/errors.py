@@ -1,0 +1,25 @@
+"""What can go wrong, as types. The command line turns each into one line and an exit code."""
+
+
+class ImbfsError(Exception):
+    """Anything that imbfs itself reports. The message says what is wrong and what to do."""
+
+
+class UsageError(ImbfsError):
+    """The call itself is wrong: an option or an argument that cannot be."""
+
+
+class NoRepository(ImbfsError):
+    """There is no repository at that place."""
+
+
+class RepositoryBusy(ImbfsError):
+    """Another process holds what this one needs."""
+
+
+class Damaged(ImbfsError):
+    """Bytes in the repository are missing or are not what their name says."""
+
+
+class NotFound(ImbfsError):
+    """No such snapshot, or no such path in it; or more than one snapshot fits."""

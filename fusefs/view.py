@@ -1,0 +1,75 @@
+"""What the driver needs of a file system to show it. The engine's views fulfil it.
+
+All methods are synchronous and quick, except `Content.read`, which may decode a large chunk.
+A view is called from the driver's one loop; `Content.read` may be called from several
+worker threads at once.
+
+Errors: `FileNotFoundError`, `NotADirectoryError` and other `OSError`s with an errno reach the
+caller as that errno; any other exception becomes EIO and a line in the log.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple, Protocol
+
+
+class Attributes(NamedTuple):
+    """What stat(2) tells of an inode. `blocks` is in units of 512 bytes, times in ns."""
+
+    ino: int
+    mode: int
+    nlink: int
+    uid: int
+    gid: int
+    rdev: int
+    size: int
+    blocks: int
+    mtime_ns: int
+    ctime_ns: int
+
+
+class Statistics(NamedTuple):
+    """For statfs(2): bytes in use (plain bytes of what is shown) and number of inodes."""
+
+    bytes_used: int
+    inodes: int
+
+
+class Content(Protocol):
+    """An open file. Dropped, not closed, when the last handle goes."""
+
+    def read_now(self, offset: int, size: int) -> bytes | memoryview | None:
+        """The bytes, when they are at hand or cheap to make so; None when `read` is to be
+        called in a worker thread. Fewer bytes than asked mean the end of the file."""
+
+    def read(self, offset: int, size: int) -> bytes | memoryview:
+        """The bytes at `offset`, at most `size`, to the end of the file at the most."""
+
+    def data_extent(self, offset: int) -> tuple[int, int]:
+        """Start and end of the first run of data at or after `offset`; (size, size) if none."""
+
+
+class View(Protocol):
+    """A read-only file system by inode number. The root's number is 1."""
+
+    #: Seconds for which the kernel may keep what it was told (entries, attributes, absences).
+    def timeout(self, ino: int) -> float: ...
+
+    #: No entry below has an extended attribute: the kernel need not ask.
+    @property
+    def without_xattrs(self) -> bool: ...
+
+    def attributes(self, ino: int) -> Attributes: ...
+
+    def lookup(self, parent: int, name: bytes) -> Attributes:
+        """Raises FileNotFoundError. `.` and `..` are answered as well."""
+
+    def entries(self, ino: int, start: int) -> Iterator[tuple[bytes, Attributes, int]]:
+        """Name, attributes and the `start` of the next one, from position `start` (0: the first)."""
+
+    def target(self, ino: int) -> bytes: ...
+
+    def xattrs(self, ino: int) -> dict[bytes, bytes]: ...
+
+    def open(self, ino: int) -> Content: ...
+
+    def statistics(self) -> Statistics: ...
