@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.everything import Everything, build_everything, remove_tree
-from support.imbfs import Imbfs, mounts_below, processes_marked, wait_until
+
+from tests.support.everything import Everything, build_everything, remove_tree
+from tests.support.imbfs import Imbfs, mounts_below, processes_marked, wait_until
 
 #: An ordinary user for tests that root runs: "nobody" on all distributions that have one.
 ORDINARY_USER = 65534

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support.compare import differences, rsync_differences
-from support.everything import (
+
+from tests.support.compare import differences, rsync_differences
+from tests.support.everything import (
     DEEP_LEVELS,
     TIB,
     Everything,
@@ -20,8 +21,8 @@ from support.everything import (
     write,
     xattrs,
 )
-from support.imbfs import mounts_below, name
-from support.opens import Opens
+from tests.support.imbfs import mounts_below, name
+from tests.support.opens import Opens
 
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make devices and change owners")
 

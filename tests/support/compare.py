@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-from support.everything import GIB, KIB, MIB
+from tests.support.everything import GIB, KIB, MIB
 
 #: Above this a hole that only one side reports is sampled: reading it whole would take minutes.
 READ_WHOLE = 4 * GIB

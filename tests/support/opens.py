@@ -40,6 +40,11 @@ class Opens:
         self._read()
         os.close(self._fd)
 
+    def so_far(self) -> set[bytes]:
+        """What was opened until now: for tests that act when something is opened."""
+        self._read()
+        return self.files
+
     def _checked(self, result: int) -> int:
         if result < 0:
             raise OSError(ctypes.get_errno(), "inotify")
