@@ -12,10 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.everything import Everything, build_everything, remove_tree
-from tests.support.imbfs import Imbfs, mounts_below, processes_marked, wait_until
-
-#: An ordinary user for tests that root runs: "nobody" on all distributions that have one.
-ORDINARY_USER = 65534
+from tests.support.imbfs import ORDINARY_USER, Imbfs, mounts_below, processes_marked, wait_until
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,8 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 COMMAND = [sys.executable, "-m", "backup.cli.main"]
 #: Marks in the environment every process that the tests start, and what those start in turn.
 MARK = "IMBFS_TEST_RUN"
+#: An ordinary user for tests that root runs: "nobody" on all distributions that have one.
+ORDINARY_USER = 65534
 #: Longer than any command of the tests takes; what takes longer hangs.
 TIMEOUT = 120.0
 

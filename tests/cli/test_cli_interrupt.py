@@ -1,0 +1,104 @@
+"""A backup ended in the middle leaves a sound repository, and the next one works."""
+
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.support.check import DONE, INTERRUPTED, assert_no_traceback
+from tests.support.compare import differences
+from tests.support.everything import MIB, noise
+from tests.support.imbfs import Imbfs, Result, wait_until
+
+FILES = 24
+SIZE = 6 * MIB
+
+
+@pytest.fixture(scope="module")
+def large_source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Enough to be caught in the middle of: 150 MB that does not compress."""
+    source = tmp_path_factory.mktemp("large") / "source"
+    source.mkdir()
+    for number in range(FILES):
+        (source / f"file-{number:02}").write_bytes(noise(SIZE, number))
+    return source
+
+
+def stored_files(imbfs: Imbfs) -> int:
+    return sum(path.is_file() for path in (imbfs.repository / "packs").rglob("*"))
+
+
+MOMENTS: dict[str, Callable[[Imbfs], bool]] = {
+    "at-the-first-write": lambda imbfs: stored_files(imbfs) > 0,
+    "after-some-packs": lambda imbfs: stored_files(imbfs) > 3,
+}
+
+
+def end_in_the_middle(imbfs: Imbfs, source: Path, moment: str, number: signal.Signals) -> Result:
+    with imbfs.start("backup", source) as running:
+        reached = MOMENTS[moment]
+        wait_until(lambda: reached(imbfs) or running.process.poll() is not None, moment)
+        assert running.process.poll() is None, f"the backup was done before the signal: {running.result()}"
+        running.send(number)
+        return running.result(30)
+
+
+def assert_sound_and_useful(imbfs: Imbfs, source: Path) -> None:
+    assert imbfs.snapshots() == []
+    assert imbfs.run("check", "--read-data").code == DONE
+    imbfs.run("backup", source)
+    assert imbfs.run("check", "--read-data").code == DONE
+    imbfs.run("restore", "latest", "--target", imbfs.directory / "back")
+    assert differences(source, imbfs.directory / "back") == []
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_ctrl_c_is_exit_130_and_the_repository_stays_sound(
+    imbfs: Imbfs, large_source: Path, moment: str
+) -> None:
+    imbfs.run("init")
+    result = end_in_the_middle(imbfs, large_source, moment, signal.SIGINT)
+    assert result.code == INTERRUPTED, result
+    assert_no_traceback(result)
+    assert_sound_and_useful(imbfs, large_source)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL], ids=lambda n: n.name)
+def test_the_repository_survives_a_signal(imbfs: Imbfs, large_source: Path, number: signal.Signals) -> None:
+    imbfs.run("init")
+    result = end_in_the_middle(imbfs, large_source, "after-some-packs", number)
+    assert result.code != DONE
+    assert_no_traceback(result)
+    assert_sound_and_useful(imbfs, large_source)
+
+
+def test_ctrl_c_leaves_no_temporary_files(imbfs: Imbfs, large_source: Path) -> None:
+    imbfs.run("init")
+    end_in_the_middle(imbfs, large_source, "at-the-first-write", signal.SIGINT)
+    left = [path.name for path in imbfs.repository.rglob("*") if "tmp" in path.name and path.is_file()]
+    assert left == []
+
+
+def test_what_an_interrupted_backup_stored_is_not_stored_again(imbfs: Imbfs, large_source: Path) -> None:
+    imbfs.run("init")
+    end_in_the_middle(imbfs, large_source, "after-some-packs", signal.SIGINT)
+    summary = imbfs.backup(large_source)
+    assert summary["bytes_added"] < FILES * SIZE
+
+
+def test_ctrl_c_during_a_restore_leaves_no_half_file_under_its_name(
+    imbfs: Imbfs, large_source: Path, tmp_path: Path
+) -> None:
+    imbfs.run("init")
+    imbfs.run("backup", large_source)
+    back = tmp_path / "back"
+    with imbfs.start("restore", "latest", "--target", back) as running:
+        wait_until(lambda: back.exists() and len(list(back.iterdir())) > 2, "the first files")
+        running.send(signal.SIGINT)
+        result = running.result(30)
+    assert result.code in (DONE, INTERRUPTED), result
+    assert_no_traceback(result)
+    for path in back.glob("file-*"):
+        assert path.stat().st_size == SIZE
+        assert path.read_bytes() == (large_source / path.name).read_bytes()
