@@ -1,0 +1,9 @@
+"""The LMDB index: object → place, tree → listing. Derived: it may be deleted and rebuilt.
+
+This is the only layer that opens LMDB.
+"""
+
+from backup.index.index import Index, IndexStatus
+from backup.index.location import index_path
+
+__all__ = ["Index", "IndexStatus", "index_path"]

@@ -1,0 +1,237 @@
+"""The index of one repository, in one LMDB file.
+
+Tables: `objects` (object → place), `packs` (number → pack), `segments` (segment → its packs'
+numbers), `trees` (tree → plain bytes), `snapshots` (ids seen), `meta`. `docs/format.md`, "Index".
+"""
+
+import struct
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import NamedTuple
+
+import lmdb
+
+from backup.model.ids import ID_SIZE, ObjectId, PackId, SegmentId, SnapshotId
+from backup.objects.pack import PackRecord, Place, places
+
+SCHEMA = b"imbfs index 1"
+#: Address space, not disk space: the file grows as it is used.
+MAP_SIZE = 1 << 40 if sys.maxsize > 1 << 32 else 1 << 30
+_PLACE = struct.Struct("<IIIIIIB")
+_NUMBER = struct.Struct(">I")
+
+TABLES = ("meta", "objects", "packs", "segments", "snapshots", "trees")
+#: Plain trees are bounded like blocks; a longer value is a damaged one.
+MAX_VALUE = 64 << 20
+
+
+class IndexStatus(NamedTuple):
+    """Counts of rows, and the file's size in bytes."""
+
+    path: str
+    objects: int
+    packs: int
+    segments: int
+    trees: int
+    bytes: int
+
+
+class Index:
+    """Owned by one repository. Reads may come from several threads; one writes at a time."""
+
+    def __init__(self, path: Path, repository_id: str) -> None:
+        """Opens the index, or makes an empty one where none, or not ours, stands."""
+        self.path = path
+        self._identity = SCHEMA + b" " + repository_id.encode()
+        self._open()
+        if self._get("meta", b"identity") != self._identity:
+            self.clear()
+
+    def _open(self) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            self._open_env()
+        except lmdb.Error:
+            # Derived, so nothing is lost: what LMDB cannot open is made anew.
+            self._remove_files()
+            self._open_env()
+
+    def _open_env(self) -> None:
+        if self.path.exists() and not _whole(self.path):
+            self._remove_files()
+        self._env = lmdb.open(
+            str(self.path), subdir=False, map_size=MAP_SIZE, max_dbs=len(TABLES), mode=0o600,
+            max_readers=1022, readahead=False,
+        )  # fmt: skip
+        self._tables = {name: self._env.open_db(name.encode()) for name in TABLES}
+
+    def _remove_files(self) -> None:
+        for path in (self.path, Path(f"{self.path}-lock")):
+            path.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        self._env.close()
+
+    def clear(self) -> None:
+        """Empties every table but that of the snapshots seen."""
+        with self._env.begin(write=True) as txn:
+            for name, table in self._tables.items():
+                # What was seen is kept: it is how a manifest that vanishes is noticed.
+                if name != "snapshots":
+                    txn.drop(table, delete=False)
+            txn.put(b"identity", self._identity, db=self._tables["meta"])
+
+    def recreate(self) -> None:
+        """Starts over with a new file."""
+        self._env.close()
+        self._remove_files()
+        self._open_env()
+        self.clear()
+
+    @contextmanager
+    def _read(self) -> "Iterator[lmdb.Transaction[memoryview]]":
+        with self._env.begin(buffers=True) as txn:
+            yield txn
+
+    def _get(self, table: str, key: bytes) -> bytes | None:
+        """A copy: a view into the map is good for as long as its transaction only."""
+        with self._read() as txn:
+            value = txn.get(key, db=self._tables[table])
+            return None if value is None or len(value) > MAX_VALUE else bytes(value)
+
+    # Objects
+
+    def place(self, object_id: ObjectId) -> Place | None:
+        """Where the object is; None where no pack of a standing segment holds it."""
+        row = self._get("objects", object_id)
+        if row is None or len(row) != _PLACE.size:
+            return None
+        number, *rest = _PLACE.unpack(row)
+        pack = self._get("packs", _NUMBER.pack(number))
+        if pack is None or len(pack) != ID_SIZE:
+            return None
+        return Place(PackId(pack), rest[0], rest[1], rest[2], rest[5], rest[3], rest[4])
+
+    def packs(self) -> set[PackId]:
+        with self._read() as txn:
+            return {PackId(bytes(pack)) for _, pack in txn.cursor(self._tables["packs"])}
+
+    def objects(self) -> Iterator[ObjectId]:
+        """Every object's name, in order; in one transaction."""
+        with self._read() as txn:
+            for key, _ in txn.cursor(self._tables["objects"]):
+                yield ObjectId(bytes(key))
+
+    # Trees
+
+    def tree(self, tree_id: ObjectId) -> bytes | None:
+        """The tree's plain bytes as kept here. Not checked against the name."""
+        return self._get("trees", tree_id)
+
+    def add_trees(self, trees: Iterable[tuple[ObjectId, bytes]]) -> None:
+        with self._env.begin(write=True) as txn, txn.cursor(self._tables["trees"]) as cursor:
+            cursor.putmulti(sorted(trees), overwrite=True)
+
+    # Segments
+
+    def segments(self) -> set[SegmentId]:
+        with self._read() as txn:
+            return {SegmentId(bytes(key)) for key, _ in txn.cursor(self._tables["segments"])}
+
+    def add_segment(
+        self,
+        segment: SegmentId,
+        packs: Iterable[PackRecord],
+        trees: Iterable[tuple[ObjectId, bytes]] = (),
+    ) -> None:
+        """Takes in what a segment lists, in one transaction. A newer place replaces an older one."""
+        with self._env.begin(write=True) as txn:
+            number = self._next_number(txn)
+            numbers = []
+            rows = []
+            for pack in packs:
+                txn.put(_NUMBER.pack(number), pack.id, db=self._tables["packs"])
+                rows += [(name, _row(number, place)) for name, place in places(pack)]
+                numbers.append(_NUMBER.pack(number))
+                number += 1
+            with txn.cursor(self._tables["objects"]) as cursor:
+                cursor.putmulti(sorted(rows), overwrite=True)
+            with txn.cursor(self._tables["trees"]) as cursor:
+                cursor.putmulti(sorted(trees), overwrite=True)
+            txn.put(segment, b"".join(numbers), db=self._tables["segments"])
+
+    def _next_number(self, txn: "lmdb.Transaction[bytes]") -> int:
+        with txn.cursor(self._tables["packs"]) as cursor:
+            return _NUMBER.unpack(bytes(cursor.key()))[0] + 1 if cursor.last() else 0
+
+    def begin_sync(self, standing: set[SegmentId]) -> list[SegmentId]:
+        """The segments still to be added, given those that stand in the repository."""
+        known = self.segments()
+        if known - standing:
+            # Its objects may lie in another segment's packs as well: only a rebuild tells.
+            self.clear()
+            known = set()
+        return sorted(standing - known)
+
+    # Snapshots seen, so that a manifest that vanishes is noticed
+
+    def known_snapshots(self) -> set[SnapshotId]:
+        with self._read() as txn:
+            return {SnapshotId(bytes(key).decode()) for key, _ in txn.cursor(self._tables["snapshots"])}
+
+    def note_snapshots(self, new: Iterable[SnapshotId]) -> None:
+        with self._env.begin(write=True) as txn:
+            for snapshot in new:
+                txn.put(snapshot.encode(), b"\0", db=self._tables["snapshots"])
+
+    def status(self) -> IndexStatus:
+        with self._read() as txn:
+            counts = {name: txn.stat(table)["entries"] for name, table in self._tables.items()}
+        return IndexStatus(
+            str(self.path),
+            counts["objects"],
+            counts["packs"],
+            counts["segments"],
+            counts["trees"],
+            self.path.stat().st_size,
+        )
+
+
+def _row(number: int, place: Place) -> bytes:
+    return _PLACE.pack(
+        number,
+        place.block_offset,
+        place.block_size,
+        place.plain,
+        place.offset,
+        place.length,
+        place.codec,
+    )
+
+
+def _whole(path: Path) -> bool:
+    """False where the file is shorter than LMDB's own account of it: reading on would be SIGBUS.
+
+    LMDB's two meta pages (`struct MDB_meta`) hold the number of the last page used.
+    """
+    page = 4096
+    with suppress(OSError, struct.error), path.open("rb") as file:
+        head = file.read(2 * page)
+        if len(head) < 2 * page:
+            return len(head) == 0
+        lasts = [_last_page(head[start : start + page]) for start in (0, page)]
+        return all(last is not None for last in lasts) and path.stat().st_size >= page * (
+            max(last for last in lasts if last is not None) + 1
+        )
+    return False
+
+
+#: Page header (16), magic, version, address, map size, two tables of 48 bytes, last page, txn.
+_META = struct.Struct("<16xII8x8x48x48xQQ")
+
+
+def _last_page(page: bytes) -> int | None:
+    magic, version, last, _ = _META.unpack_from(page)
+    return last if magic == 0xBEEFC0DE and version == 1 else None

@@ -1,0 +1,74 @@
+"""Cutting a file's bytes into chunks: one up to 1 MiB, above by content (FastCDC 2020)."""
+
+import os
+from collections.abc import Iterator
+
+import msgspec
+from pyfastcdc import FastCDC
+
+MIB = 1 << 20
+
+
+class ChunkerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Sizes in bytes. A file of at most `single` bytes is one chunk."""
+
+    name: str = "fastcdc-2020"
+    single: int = MIB
+    minimum: int = MIB // 4
+    average: int = MIB
+    maximum: int = 4 * MIB
+    normalization: int = 2
+
+
+class _Window:
+    """Reads `[start, end)` of a descriptor as a stream, whatever its file offset."""
+
+    def __init__(self, fd: int, start: int, end: int) -> None:
+        self._fd = fd
+        self._offset = start
+        self._end = end
+
+    def readinto(self, buffer: memoryview) -> int:
+        size = min(len(buffer), self._end - self._offset)
+        got = os.preadv(self._fd, [memoryview(buffer)[:size]], self._offset) if size > 0 else 0
+        self._offset += got
+        return got
+
+
+class Chunker:
+    """Reused for many files; not for several threads at once."""
+
+    def __init__(self, settings: ChunkerSettings) -> None:
+        self.single = settings.single
+        self._cutter = FastCDC(
+            settings.average,
+            min_size=settings.minimum,
+            max_size=settings.maximum,
+            normalized_chunking=settings.normalization,  # type: ignore[arg-type]
+        )
+
+    def cut(self, fd: int, start: int, end: int) -> Iterator[memoryview]:
+        """The chunks of `[start, end)`; fewer bytes where the file ends early.
+
+        Each view is good until the next one is asked for.
+        """
+        if end - start <= self.single:
+            data = read_all(fd, start, end - start)
+            if data:
+                yield memoryview(data)
+            return
+        for chunk in self._cutter.cut_stream(_Window(fd, start, end)):
+            yield chunk.data
+
+
+def read_all(fd: int, offset: int, size: int) -> bytes:
+    """`size` bytes from `offset`; fewer only where the file ends."""
+    data = os.pread(fd, size, offset)
+    if len(data) in (0, size):
+        return data
+    parts = [data]
+    have = len(data)
+    while have < size and (data := os.pread(fd, size - have, offset + have)):
+        parts.append(data)
+        have += len(data)
+    return b"".join(parts)

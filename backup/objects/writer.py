@@ -1,0 +1,128 @@
+"""Writing objects: gathered into blocks, blocks into packs."""
+
+from collections.abc import Callable
+
+from backup.model.errors import ImbfsError
+from backup.model.ids import ObjectId, PackId
+from backup.objects.block import MAX_PLAIN, BlockKind, CompressionSettings, encode_block
+from backup.objects.hashing import HashName, new_hasher
+from backup.objects.pack import (
+    FILE_MAGIC,
+    BlockRecord,
+    PackRecord,
+    encode_footer,
+    encode_trailer,
+    pack_key,
+    read_footer,
+)
+from backup.storage import Staged, Storage
+
+#: Small objects are compressed together up to this many plain bytes.
+BLOCK_SIZE = 256 << 10
+#: Bounds a footer's size, whatever the objects' sizes.
+MAX_OBJECTS = 1 << 16
+
+
+class PackWriter:
+    """Turns objects of one kind into packs. Owned by one writer; not for several threads.
+
+    `on_pack` is called with each pack once it is durable under its name.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        kind: BlockKind,
+        hash_name: HashName,
+        compression: CompressionSettings,
+        pack_size: int,
+        on_pack: Callable[[PackRecord], None],
+    ) -> None:
+        self._storage = storage
+        self._kind = kind
+        self._hash_name = hash_name
+        self._compression = compression
+        self._pack_size = pack_size
+        self._on_pack = on_pack
+        self._waiting: list[tuple[ObjectId, bytes]] = []
+        self._waiting_size = 0
+        self._pack: _OpenPack | None = None
+
+    def add(self, object_id: ObjectId, data: bytes) -> None:
+        """Takes one object in. It is durable after the `on_pack` that names it."""
+        if len(data) > MAX_PLAIN:
+            raise ImbfsError(f"an object of {len(data)} bytes is more than the format holds")
+        if len(data) >= BLOCK_SIZE:
+            self._write_block([(object_id, data)])
+            return
+        if self._waiting_size + len(data) > BLOCK_SIZE:
+            self._flush_block()
+        self._waiting.append((object_id, data))
+        self._waiting_size += len(data)
+
+    def finish(self) -> None:
+        """Writes out all that waits."""
+        self._flush_block()
+        self._close_pack()
+
+    def discard(self) -> None:
+        """Forgets what is not written; for when a backup fails."""
+        self._waiting.clear()
+        if self._pack is not None:
+            self._pack.staged.discard()
+            self._pack = None
+
+    def _flush_block(self) -> None:
+        if self._waiting:
+            self._write_block(self._waiting)
+            self._waiting = []
+            self._waiting_size = 0
+
+    def _write_block(self, objects: list[tuple[ObjectId, bytes]]) -> None:
+        block = encode_block(self._kind, [data for _, data in objects], self._compression)
+        if self._pack is None:
+            self._pack = _OpenPack(self._storage, self._hash_name)
+        self._pack.append_block(block, self._kind, objects)
+        if self._pack.size >= self._pack_size or self._pack.objects >= MAX_OBJECTS:
+            self._close_pack()
+
+    def _close_pack(self) -> None:
+        if self._pack is not None:
+            record = self._pack.publish(self._storage, self._compression)
+            self._pack = None
+            self._on_pack(record)
+
+
+class _OpenPack:
+    """A pack being written."""
+
+    def __init__(self, storage: Storage, hash_name: HashName) -> None:
+        self.staged: Staged = storage.stage()
+        self.size = 0
+        self.objects = 0
+        self._hasher = new_hasher(hash_name)
+        self._blocks: list[BlockRecord] = []
+        self._append(FILE_MAGIC)
+
+    def _append(self, data: bytes) -> None:
+        self.staged.append(data)
+        self._hasher.update(data)
+        self.size += len(data)
+
+    def append_block(self, block: bytes, kind: int, objects: list[tuple[ObjectId, bytes]]) -> None:
+        members = tuple((object_id, len(data)) for object_id, data in objects)
+        table = 4 * len(members) if len(members) > 1 else 0
+        plain = sum(length for _, length in members) + table
+        self._blocks.append(BlockRecord(self.size, len(block), plain, block[4], kind, members))
+        self.objects += len(members)
+        self._append(block)
+
+    def publish(self, storage: Storage, compression: CompressionSettings) -> PackRecord:
+        footer = encode_block(BlockKind.FOOTER, [encode_footer(self._blocks)], compression)
+        trailer = encode_trailer(footer)
+        self._append(trailer)
+        # What leaves must be readable: a pack with a footer that does not decode is lost data.
+        assert read_footer(trailer, self.size, "new pack") == tuple(self._blocks)
+        pack = PackId(self._hasher.digest())
+        self.staged.publish(pack_key(pack))
+        return PackRecord(pack, self.size, tuple(self._blocks))

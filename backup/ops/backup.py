@@ -1,0 +1,197 @@
+"""Backing up: the live tree as a new snapshot."""
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from backup import __version__
+from backup.model.ids import ObjectId, SnapshotId
+from backup.model.text import to_name
+from backup.objects.chunker import Chunker
+from backup.ops.storing.monitor import Counts, Monitor
+from backup.ops.storing.parent import ParentDirectory, open_parent
+from backup.ops.storing.sources import Sources, plan_sources
+from backup.ops.storing.walk import Settings, Walk
+from backup.repository import Repository, Writer
+from backup.snapshots.manifest import FORMAT, Body, Labels, Snapshot, Statistics
+from backup.source.descent import Identity
+
+
+@dataclass(frozen=True)
+class BackupOptions:
+    """`time` is the snapshot's, with zone; `host` and `user` are who makes it."""
+
+    time: datetime
+    host: str
+    user: str
+    tags: list[str] = field(default_factory=list)
+    description: str = ""
+    read_all: bool = False
+    dry_run: bool = False
+    skip_unchanged: bool = False
+
+
+@dataclass(frozen=True)
+class BackupResult:
+    """`snapshot` is None after a dry run, or when nothing changed and none was wanted."""
+
+    snapshot: SnapshotId | None
+    parent: SnapshotId | None
+    statistics: Statistics
+    unchanged: bool
+
+
+def backup(
+    repository: Repository,
+    paths: Iterable[bytes],
+    options: BackupOptions,
+    monitor: Monitor,
+    clock: Callable[[], int] = time.time_ns,
+) -> BackupResult:
+    """Stores the paths as one snapshot.
+
+    What cannot be read is told to `monitor` and counted in `statistics.errors`; the rest goes on.
+    Raises `UsageError` for paths that cannot be; `ImbfsError` where nothing can be backed up, or the
+    repository cannot be written; OSError where the top directory cannot be read.
+    """
+    started = clock()
+    sources = plan_sources(paths)
+    for notice in sources.notices:
+        monitor.notice(notice)
+    parent = find_parent(repository, sources, options.host)
+    writer = DryWriter(repository) if options.dry_run else Writer(repository)
+    try:
+        walk = _walk(repository, writer, parent, options, started, monitor)
+        root = walk.run(sources, _parent_root(repository, parent, monitor))
+        writer.finish()
+    except KeyboardInterrupt:
+        # What was read so far is worth keeping: the next run finds it stored.
+        writer.finish()
+        raise
+    except BaseException:
+        writer.discard()
+        raise
+    unchanged = parent is not None and root == parent.root
+    statistics = _statistics(walk.counts, writer, (clock() - started) / 1e9)
+    if options.dry_run or (unchanged and options.skip_unchanged):
+        return BackupResult(None, parent and parent.id, statistics, unchanged)
+    body = _body(repository, sources, options, parent, root, started, statistics)
+    assert isinstance(writer, Writer)
+    snapshot = writer.commit(body, Labels(options.tags, options.description))
+    return BackupResult(snapshot.id, body.parent and SnapshotId(body.parent), statistics, unchanged)
+
+
+def find_parent(repository: Repository, sources: Sources, host: str) -> Snapshot | None:
+    """The snapshot of the same paths on the same host whose walk began last."""
+    paths = set(sources.paths)
+    fitting = repository.snapshots(
+        lambda snapshot: snapshot.body.host == host
+        and set(snapshot.paths) == paths
+        and snapshot.top == sources.top
+    )
+    return max(fitting, key=lambda snapshot: snapshot.body.started_ns, default=None)
+
+
+def _walk(
+    repository: Repository,
+    writer: "Writer | DryWriter",
+    parent: Snapshot | None,
+    options: BackupOptions,
+    started: int,
+    monitor: Monitor,
+) -> Walk:
+    settings = Settings(
+        started_ns=started,
+        parent_started_ns=0 if parent is None else parent.body.started_ns,
+        read_all=options.read_all,
+        distrust=repository.has_lost_packs(),
+        skip=frozenset({repository_identity(repository)}),
+    )
+    chunker = Chunker(repository.config.chunker)
+    return Walk(writer, chunker, repository.tree, settings, monitor)
+
+
+def _parent_root(
+    repository: Repository, parent: Snapshot | None, monitor: Monitor
+) -> ParentDirectory | None:
+    root = None if parent is None else parent.root
+    return open_parent(root, repository.tree, monitor.notice, root=True)
+
+
+def repository_identity(repository: Repository) -> Identity:
+    status = repository.path.stat()
+    return status.st_dev, status.st_ino
+
+
+def _statistics(counts: Counts, writer: "Writer | DryWriter", seconds: float) -> Statistics:
+    return Statistics(
+        files=counts.files,
+        bytes=counts.bytes,
+        files_new=counts.files_new,
+        files_changed=counts.files_changed,
+        files_unchanged=counts.files_unchanged,
+        files_removed=counts.files_removed,
+        dirs=counts.dirs,
+        bytes_read=counts.bytes_read,
+        bytes_added=writer.bytes_added,
+        bytes_stored=writer.bytes_stored,
+        errors=counts.errors,
+        seconds=round(seconds, 3),
+    )
+
+
+def _body(
+    repository: Repository,
+    sources: Sources,
+    options: BackupOptions,
+    parent: Snapshot | None,
+    root: ObjectId,
+    started: int,
+    statistics: Statistics,
+) -> Body:
+    return Body(
+        format=FORMAT,
+        repository=repository.config.id,
+        root=root.hex(),
+        time=options.time.isoformat(timespec="microseconds"),
+        started_ns=started,
+        host=options.host,
+        user=options.user,
+        top=to_name(sources.top),
+        paths=[to_name(path) for path in sources.paths],
+        parent=None if parent is None else parent.id,
+        program=f"imbfs {__version__}",
+        statistics=statistics,
+    )
+
+
+class DryWriter:
+    """Takes what a backup would store, names it, and stores nothing."""
+
+    def __init__(self, repository: Repository) -> None:
+        self._repository = repository
+        self._new: set[ObjectId] = set()
+        self.bytes_added = 0
+        self.bytes_stored = 0
+
+    def store(self, data: bytes | memoryview) -> ObjectId:
+        object_id = self._repository.name(data)
+        if not self.has(object_id):
+            self._new.add(object_id)
+            self.bytes_added += len(data)
+        return object_id
+
+    def store_tree(self, data: bytes) -> ObjectId:
+        return self.store(data)
+
+    def has(self, object_id: ObjectId) -> bool:
+        return object_id in self._new or self._repository.index.place(object_id) is not None
+
+    def finish(self) -> None:
+        """Nothing waits."""
+
+    def discard(self) -> None:
+        """Nothing was written."""
+
+

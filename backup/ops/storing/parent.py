@@ -1,0 +1,116 @@
+"""The parent's tree of a directory, as the walk compares the live one with it."""
+
+import stat
+from collections.abc import Callable, Iterator
+
+from backup.model.errors import Damaged
+from backup.model.ids import ObjectId
+from backup.snapshots.directory import Directory
+from backup.snapshots.tree import REF, STAT, Buffer, Page, Row
+
+#: Of a row's mode: where it stands in a stat record.
+_MODE = slice(0, 4)
+
+
+class ParentDirectory:
+    """Walked once, in the order of names, beside the live directory."""
+
+    def __init__(self, tree: ObjectId, read: Callable[[ObjectId], Buffer], *, root: bool = False) -> None:
+        """Raises `Damaged` where the parent's tree cannot be read."""
+        self.tree = tree
+        self._directory = Directory(tree, read, root=root)
+        self._position = 0
+        #: Positions of names that the live directory does not have.
+        self.removed: list[int] = []
+        self._page, self._local = self._start()
+
+    def _start(self) -> tuple[Page | None, int]:
+        return self._directory.at(0) if len(self._directory) else (None, 0)
+
+    def __len__(self) -> int:
+        return len(self._directory)
+
+    def seek(self, name: bytes) -> int:
+        """The position of `name`, or -1. Names are to be asked for in order."""
+        while self._page is not None and (here := self._page.names[self._local]) <= name:
+            position = self._position
+            self._step()
+            if here == name:
+                return position
+            self.removed.append(position)
+        return -1
+
+    def finish(self) -> None:
+        """All that was not asked for is removed."""
+        self.removed += range(self._position, len(self._directory))
+        self._page = None
+
+    def _step(self) -> None:
+        assert self._page is not None
+        self._position += 1
+        self._local += 1
+        if self._local == len(self._page):
+            more = self._position < len(self._directory)
+            self._page, self._local = self._directory.at(self._position) if more else (None, 0)
+
+    def same(self, position: int, record: bytes) -> bool:
+        """Whether the parent's entry has this stat record, and nothing about it is in doubt."""
+        page, local = self._directory.at(position)
+        return page.stat(local) == record and not page.ref(local)[4]
+
+    def row(self, position: int) -> Row:
+        page, local = self._directory.at(position)
+        return page.row(local)
+
+    def rows(self, positions: list[int]) -> Iterator[Row]:
+        return (self.row(position) for position in positions)
+
+    def subtree(self, position: int) -> ObjectId | None:
+        """The tree of a subdirectory; None where the name is something else."""
+        page, local = self._directory.at(position)
+        return page.ref(local)[0] if is_directory(page.stat(local)) else None
+
+    def chunks(self, position: int) -> list[ObjectId]:
+        """All objects that a file's content needs."""
+        entry = self._directory.entry(position)
+        return [extent.chunk for extent in entry.extents if extent.chunk is not None]
+
+    def count_removed(self, read: Callable[[ObjectId], Buffer]) -> int:
+        """How many names but directories are gone, those in directories that are gone included."""
+        files = 0
+        trees = []
+        for position in self.removed:
+            subtree = self.subtree(position)
+            files += subtree is None
+            trees += [subtree] if subtree else []
+        while trees:
+            for page in Directory(trees.pop(), read).pages():
+                for record, ref in zip(STAT.iter_unpack(page.stats), REF.iter_unpack(page.refs), strict=True):
+                    if stat.S_ISDIR(record[0]):
+                        trees.append(ObjectId(ref[0]))
+                    else:
+                        files += 1
+        return files
+
+
+def is_directory(record: Buffer) -> bool:
+    return stat.S_ISDIR(int.from_bytes(record[_MODE], "little"))
+
+
+def open_parent(
+    tree: ObjectId | None,
+    read: Callable[[ObjectId], Buffer],
+    notice: Callable[[str], None],
+    *,
+    root: bool = False,
+) -> ParentDirectory | None:
+    """None where there is no parent, or its tree is damaged: all counts as new then."""
+    if tree is None:
+        return None
+    try:
+        return ParentDirectory(tree, read, root=root)
+    except Damaged as error:
+        notice(f"the parent cannot be compared with here: {error}")
+        return None
+
+

@@ -1,0 +1,82 @@
+"""Which paths a backup takes, and the directory that its snapshot is shown from."""
+
+import os
+import stat
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from backup.model.errors import UsageError
+
+#: A directory's chosen names: each with its own choice, or None where all below is taken.
+Choice = dict[bytes, "Choice | None"]
+
+
+class Sources(NamedTuple):
+    """`paths` are absolute, sorted, none inside another. `choice` is None where all of `top` is taken."""
+
+    top: bytes
+    paths: list[bytes]
+    choice: "Choice | None"
+    notices: list[str]
+
+
+def absolute(path: bytes) -> bytes:
+    """The path with every symlink resolved, except one that the path itself names.
+
+    A path that ends in a slash, in `.` or in `..` names what it leads to. Raises `UsageError`.
+    """
+    if not path or b"\0" in path:
+        raise UsageError("an empty path names nothing to back up")
+    head, tail = os.path.split(path)
+    if tail in (b"", b".", b".."):
+        return os.path.realpath(path)
+    return os.path.join(os.path.realpath(head or b"."), tail)
+
+
+def plan_sources(paths: Iterable[bytes]) -> Sources:
+    """Takes each path once: what lies inside another is part of that. Raises `UsageError`."""
+    wanted = sorted({absolute(path) for path in paths})
+    if not wanted:
+        raise UsageError("name at least one path to back up")
+    kept: list[bytes] = []
+    notices = []
+    for path in wanted:
+        outer = next((other for other in kept if _inside(path, other) and _is_directory(other)), None)
+        if outer is None:
+            kept.append(path)
+        else:
+            notices.append(f"{os.fsdecode(path)} is part of {os.fsdecode(outer)}: backed up once")
+    notices += [
+        f"{os.fsdecode(path)} is a symbolic link: the link is backed up; end the path in / to back up"
+        " the directory that it leads to"
+        for path in kept
+        if os.path.islink(path) and os.path.isdir(path)
+    ]
+    if len(kept) == 1 and (_is_directory(kept[0]) or not os.path.lexists(kept[0])):
+        return Sources(kept[0], kept, None, notices)
+    top = os.path.commonpath([os.path.dirname(path) for path in kept])
+    return Sources(top, kept, _choice(top, kept), notices)
+
+
+def _choice(top: bytes, paths: list[bytes]) -> "Choice":
+    root: Choice = {}
+    for path in paths:
+        *directories, name = [part for part in path[len(top) :].split(b"/") if part]
+        here = root
+        for directory in directories:
+            below = here.setdefault(directory, {})
+            assert below is not None, "a source lies inside another"
+            here = below
+        here[name] = None
+    return root
+
+
+def _inside(path: bytes, other: bytes) -> bool:
+    return path.startswith(other.rstrip(b"/") + b"/")
+
+
+def _is_directory(path: bytes) -> bool:
+    try:
+        return stat.S_ISDIR(os.lstat(path).st_mode)
+    except OSError:
+        return False

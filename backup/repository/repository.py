@@ -1,0 +1,248 @@
+"""A repository: its settings, its files, its index, and how to read an object or a snapshot."""
+
+import errno
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from backup.index import Index, index_path
+from backup.index.location import INDEX_NAME
+from backup.model.errors import Damaged, ImbfsError, NoRepository
+from backup.model.ids import ObjectId, PackId, SegmentId, SnapshotId
+from backup.objects.block import HEADER_SIZE, BlockKind, decode_block, object_lengths
+from backup.objects.hashing import name_of
+from backup.objects.pack import PackRecord, Place, pack_key, places
+from backup.objects.reader import ObjectReader, read_pack_footer
+from backup.objects.segment import PREFIX as SEGMENTS
+from backup.objects.segment import decode_segment, segment_key
+from backup.repository.config import KEY, Config, decode_config, encode_config
+from backup.snapshots.catalogue import Catalogue
+from backup.snapshots.directory import Directory
+from backup.snapshots.manifest import Snapshot
+from backup.storage import LocalStorage
+from backup.storage.local import make_directory, sync_directory
+
+#: Directories that make a repository recognisable, whatever else is lost.
+PARTS = ("packs", SEGMENTS, "snapshots")
+#: A missing object makes the index look for new segments, at most this often.
+RESYNC_SECONDS = 1.0
+
+Notice = Callable[[str], None]
+
+
+class Repository:
+    """Opened by one process; threads may share it for reading. Close it when done."""
+
+    def __init__(self, path: Path, config: Config, cache: Path, notice: Notice) -> None:
+        self.path = path
+        self.config = config
+        self.notice = notice
+        self.name = name_of(config.hash)
+        self.storage = LocalStorage(path)
+        self.catalogue = Catalogue(self.storage, self.name)
+        self._scratch: tempfile.TemporaryDirectory[str] | None = None
+        self.index = self._open_index(cache)
+        self.reader = ObjectReader(self.storage, self.locate, self.name)
+        self._unlisted: dict[ObjectId, Place] | None = None
+        self._synced = 0.0
+        self._told: set[SegmentId] = set()
+        self.sync_index()
+
+    @classmethod
+    def create(cls, path: Path, config: Config) -> None:
+        """Makes an empty repository. Raises `ImbfsError` where something stands already."""
+        if (path / KEY).exists():
+            raise ImbfsError(f"a repository exists at {path}: nothing was changed")
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise ImbfsError(f"{path} is not an empty directory: give a new one")
+        make_directory(path.absolute())
+        for part in PARTS:
+            make_directory(path / part)
+        # Last: a directory with a config is a repository.
+        LocalStorage(path).put(KEY, encode_config(config))
+        sync_directory(path)
+
+    @classmethod
+    def open(cls, path: Path, cache: Path, notice: Notice) -> Self:
+        """`cache` is the user's cache directory; `notice` is told what a person should know.
+
+        Raises `NoRepository`, `Damaged`, or `ImbfsError`.
+        """
+        return cls(path, read_config(path), cache, notice)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self.index.close()
+        if self._scratch is not None:
+            self._scratch.cleanup()
+
+    # The index
+
+    def _open_index(self, cache: Path) -> Index:
+        path = index_path(self.path, self.config.id, cache)
+        try:
+            return Index(path, self.config.id)
+        except OSError as error:
+            if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC):
+                raise
+        self._scratch = tempfile.TemporaryDirectory(prefix="imbfs-")
+        return Index(Path(self._scratch.name) / INDEX_NAME, self.config.id)
+
+    def sync_index(self) -> None:
+        """Brings the index up to date with the segments. Damaged ones are told and left out."""
+        standing = {name for key, _ in self.storage.list(SEGMENTS) if (name := _segment_id(key))}
+        for segment in self.index.begin_sync(standing):
+            if (packs := self._load_segment(segment)) is not None:
+                self.index.add_segment(segment, packs)
+                self._index_trees(packs)
+        self._synced = time.monotonic()
+
+    def _load_segment(self, segment: SegmentId) -> list[PackRecord] | None:
+        try:
+            return decode_segment(self.storage.read(segment_key(segment)), segment, self.name)
+        except (Damaged, FileNotFoundError) as error:
+            if segment not in self._told:
+                self._told.add(segment)
+                self.notice(f"{error}; `imbfs check` tells what it reaches")
+            return None
+
+    def _index_trees(self, packs: list[PackRecord]) -> None:
+        """So that a mount of what another machine wrote is as quick. Damage is met when read."""
+        for pack in packs:
+            for block in pack.blocks:
+                if block.kind == BlockKind.TREE:
+                    with suppress(Damaged, OSError):
+                        self.index.add_trees(self.read_tree_block(pack.id, block.offset, block.size))
+
+    def locate(self, object_id: ObjectId) -> Place | None:
+        """Where an object is, by the index; where that fails, by new segments and by the packs."""
+        place = self.index.place(object_id)
+        if place is None and time.monotonic() - self._synced > RESYNC_SECONDS:
+            self.sync_index()
+            self._unlisted = None
+            place = self.index.place(object_id)
+        return place or self.unlisted().get(object_id)
+
+    def unlisted(self) -> dict[ObjectId, Place]:
+        """Objects of packs that no segment lists: their own footers still tell."""
+        if self._unlisted is None:
+            self._unlisted = {}
+            for pack in self.unlisted_packs():
+                self._unlisted.update(places(pack))
+        return self._unlisted
+
+    def unlisted_packs(self) -> Iterator[PackRecord]:
+        """Packs that no segment lists, as far as their footers can be read."""
+        listed = self.index.packs()
+        for pack, size in self.stored_packs():
+            if pack not in listed:
+                try:
+                    yield PackRecord(pack, size, read_pack_footer(self.storage, pack, size))
+                except (Damaged, FileNotFoundError):
+                    continue
+
+    def stored_packs(self) -> Iterator[tuple[PackId, int]]:
+        """The packs that stand in the repository, with their sizes in bytes."""
+        for key, size in self.storage.list("packs"):
+            pack = _pack_id(key)
+            if pack is not None:
+                yield pack, size
+
+    def has_lost_packs(self) -> bool:
+        """Whether a pack that a segment lists has gone."""
+        return not self.index.packs() <= {pack for pack, _ in self.stored_packs()}
+
+    def rebuild_index(self) -> None:
+        """Makes the index anew from segments, packs and manifests."""
+        self.index.recreate()
+        self.sync_index()
+        self.index.note_snapshots(self.catalogue.ids())
+
+    # Reading
+
+    def tree(self, tree_id: ObjectId) -> bytes | memoryview:
+        """A tree's plain bytes, checked against its name: from the index, else from its pack."""
+        plain = self.index.tree(tree_id)
+        if plain is not None and self.name(plain) == tree_id:
+            return plain
+        return self.reader.read(tree_id)
+
+    def directory(self, tree_id: ObjectId) -> Directory:
+        return Directory(tree_id, self.tree)
+
+    def root(self, snapshot: Snapshot) -> Directory:
+        """A directory of one entry, named `.`: the snapshot's root."""
+        return Directory(snapshot.root, self.tree, root=True)
+
+    def snapshots(self, chosen: Callable[[Snapshot], bool] = lambda _: True) -> list[Snapshot]:
+        """Oldest first. A damaged or vanished manifest is told to `notice`."""
+        found = self.catalogue.snapshots(chosen, problem=self._tell_damage)
+        for snapshot in sorted(self.missing_snapshots()):
+            self._tell_damage(f"snapshot {snapshot[:12]}: its manifest has vanished")
+        return found
+
+    def missing_snapshots(self) -> set[SnapshotId]:
+        """Snapshots that the index has seen and that are gone, though nobody forgot them."""
+        return self.index.known_snapshots() - set(self.catalogue.ids())
+
+    def _tell_damage(self, text: str) -> None:
+        self.notice(f"{text}; `imbfs check` tells more")
+
+    def read_tree_block(self, pack: PackId, offset: int, size: int) -> Iterable[tuple[ObjectId, bytes]]:
+        """The objects of one block with their names, from the block alone. Raises `Damaged`."""
+        what = f"pack {pack.hex()[:12]}"
+        data = self.storage.read(pack_key(pack), offset, size)
+        header, plain = decode_block(data, what)
+        if header.kind != BlockKind.TREE or HEADER_SIZE + header.stored != size:
+            raise Damaged(f"{what}: holds a block of another kind")
+        start = 0
+        for length in object_lengths(header, plain, what):
+            data = bytes(plain[start : start + length])
+            yield self.name(data), data
+            start += length
+
+
+def read_config(path: Path) -> Config:
+    """Raises `NoRepository`, `Damaged`, or `ImbfsError`."""
+    try:
+        return decode_config((path / KEY).read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        if all((path / part).is_dir() for part in PARTS):
+            raise Damaged(f"{path} has lost its config.json: restore that file from a copy") from None
+        reason = "is not a repository" if path.exists() else "does not exist"
+        raise NoRepository(f"{path} {reason}: name one with --repo, or make one with `imbfs init`") from None
+    except IsADirectoryError:
+        raise NoRepository(f"{path} is not a repository: its config.json is a directory") from None
+    except PermissionError:
+        raise ImbfsError(f"{path} may not be read by this user") from None
+
+
+def _segment_id(key: str) -> SegmentId | None:
+    name = _hex_name(key)
+    return None if name is None else SegmentId(name)
+
+
+def _pack_id(key: str) -> PackId | None:
+    name = _hex_name(key)
+    return None if name is None else PackId(name)
+
+
+def _hex_name(key: str) -> bytes | None:
+    """What is not named by a hash was not written by imbfs, and is left alone."""
+    name = os.path.basename(key)
+    try:
+        return bytes.fromhex(name) if len(name) == 64 else None
+    except ValueError:
+        return None

@@ -1,0 +1,1 @@
+"""Trees, manifests and the catalogue of snapshots."""

@@ -1,0 +1,128 @@
+"""A directory of a snapshot, whatever its size: one page, or a branch's pages, read when needed."""
+
+import stat
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
+
+from backup.model.entry import Entry
+from backup.model.errors import Damaged
+from backup.model.ids import ObjectId
+from backup.snapshots.extents import decode_content
+from backup.snapshots.tree import (
+    EXTRA_TARGET,
+    EXTRA_XATTRS,
+    NS,
+    STAT,
+    Branch,
+    Buffer,
+    Page,
+    decode_xattrs,
+    extra_fields,
+    is_branch,
+)
+
+Read = Callable[[ObjectId], Buffer]
+
+
+class Directory:
+    """The entries of one tree by position, in the order of their names.
+
+    `read` gives a tree's plain bytes, already checked against its name. Raises `Damaged`.
+    """
+
+    def __init__(self, tree: ObjectId, read: Read, *, root: bool = False) -> None:
+        self._read = read
+        plain = read(tree)
+        if is_branch(plain) and not root:
+            branch = Branch(plain)
+            self._first_names = branch.first_names
+            self._page_ids = branch.pages
+            self._totals = branch.totals
+            self._pages: list[Page | None] = [None] * len(branch.pages)
+        else:
+            page = Page(plain, root=root)
+            self._first_names = page.names[:1]
+            self._page_ids = [tree]
+            self._totals = [len(page)]
+            self._pages = [page]
+
+    def __len__(self) -> int:
+        return self._totals[-1] if self._totals else 0
+
+    @property
+    def page_ids(self) -> list[ObjectId]:
+        return self._page_ids
+
+    def page(self, number: int) -> Page:
+        """Kept once read: a caller that walks a large directory drops it with `pages`."""
+        page = self._pages[number]
+        if page is None:
+            page = self._pages[number] = self._load(number)
+        return page
+
+    def _load(self, number: int) -> Page:
+        page = Page(self._read(self._page_ids[number]))
+        start = self._totals[number - 1] if number else 0
+        if len(page) != self._totals[number] - start or page.names[0] != self._first_names[number]:
+            raise Damaged("a tree's page is not the one that its branch names")
+        return page
+
+    def pages(self) -> Iterator[Page]:
+        """All pages in order, without keeping those not yet read."""
+        for number, page in enumerate(self._pages):
+            yield page if page is not None else self._load(number)
+
+    def at(self, position: int) -> tuple[Page, int]:
+        """The page that holds a position, and the position in it."""
+        if not 0 <= position < len(self):
+            raise IndexError(position)
+        number = bisect_right(self._totals, position)
+        return self.page(number), position - (self._totals[number - 1] if number else 0)
+
+    def find(self, name: bytes) -> int:
+        """The position of a name, or -1."""
+        number = bisect_right(self._first_names, name) - 1
+        if number < 0:
+            return -1
+        position = self.page(number).find(name)
+        if position < 0:
+            return -1
+        return position + (self._totals[number - 1] if number else 0)
+
+    def entry(self, position: int) -> Entry:
+        page, local = self.at(position)
+        return decode_entry(page, local, self._read)
+
+    def entries(self) -> Iterator[Entry]:
+        for page in self.pages():
+            for position in range(len(page)):
+                yield decode_entry(page, position, self._read)
+
+
+def decode_entry(page: Page, position: int, read: Read) -> Entry:
+    """The entry with all of its parts. Raises `Damaged`."""
+    mode, uid, gid, nlink, size, m_s, c_s, m_ns, c_ns, ino, rdev = STAT.unpack(page.stat(position))
+    object_id, _, _, volume, flags = page.ref(position)
+    fields = dict(extra_fields(page.extra(position)))
+    users, groups = page.owner_names
+    kind = stat.S_IFMT(mode)
+    return Entry(
+        name=page.names[position],
+        mode=mode,
+        uid=uid,
+        gid=gid,
+        nlink=nlink,
+        size=size,
+        mtime_ns=m_s * NS + m_ns,
+        ctime_ns=c_s * NS + c_ns,
+        ino=ino,
+        rdev=rdev,
+        volume=volume,
+        flags=flags,
+        user=users.get(uid, ""),
+        group=groups.get(gid, ""),
+        tree=object_id if kind == stat.S_IFDIR else None,
+        target=bytes(fields.get(EXTRA_TARGET, b"")),
+        xattrs=decode_xattrs(fields[EXTRA_XATTRS]) if EXTRA_XATTRS in fields else (),
+        extents=decode_content(size, object_id, fields, read) if kind == stat.S_IFREG else (),
+    )

@@ -1,0 +1,150 @@
+"""A storage in a directory of this machine's file systems."""
+
+import contextlib
+import os
+import secrets
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from pathlib import Path
+
+#: Where files are written before they have a key. What a crash leaves here is nobody's.
+STAGING = "tmp"
+#: Open packs kept for reading.
+MAX_OPEN = 64
+
+
+class LocalStorage:
+    """Files below one directory. Safe to use from several threads."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._open: OrderedDict[str, _OpenFile] = OrderedDict()
+        self._lock = threading.Lock()
+
+    @property
+    def writable(self) -> bool:
+        return os.access(self.root, os.W_OK | os.X_OK)
+
+    def stage(self) -> "LocalStaged":
+        return LocalStaged(self.root)
+
+    def put(self, key: str, data: bytes) -> None:
+        staged = self.stage()
+        try:
+            staged.append(data)
+            staged.publish(key)
+        except BaseException:
+            staged.discard()
+            raise
+
+    def read(self, key: str, offset: int = 0, size: int | None = None) -> bytes:
+        file = self._file(key)
+        if size is None:
+            size = os.fstat(file.descriptor).st_size - offset
+        parts = []
+        while size > 0 and (part := os.pread(file.descriptor, size, offset)):
+            parts.append(part)
+            offset += len(part)
+            size -= len(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def _file(self, key: str) -> "_OpenFile":
+        with self._lock:
+            file = self._open.get(key)
+            if file is None:
+                file = self._open[key] = _OpenFile(self.root / key)
+                if len(self._open) > MAX_OPEN:
+                    self._open.popitem(last=False)
+            else:
+                self._open.move_to_end(key)
+            return file
+
+    def size(self, key: str) -> int:
+        return (self.root / key).lstat().st_size
+
+    def list(self, prefix: str) -> Iterator[tuple[str, int]]:
+        try:
+            entries = sorted(os.scandir(self.root / prefix), key=lambda entry: entry.name)
+        except FileNotFoundError:
+            return
+        for entry in entries:
+            key = f"{prefix}/{entry.name}"
+            if entry.is_dir(follow_symlinks=False):
+                yield from self.list(key)
+            else:
+                with contextlib.suppress(FileNotFoundError):
+                    yield key, entry.stat(follow_symlinks=False).st_size
+
+    def delete(self, key: str) -> None:
+        with self._lock:
+            self._open.pop(key, None)
+        (self.root / key).unlink()
+        sync_directory((self.root / key).parent)
+
+
+class _OpenFile:
+    """Closed when its last reader lets go of it, never under one."""
+
+    def __init__(self, path: Path) -> None:
+        self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+
+    def __del__(self) -> None:
+        with contextlib.suppress(AttributeError):
+            os.close(self.descriptor)
+
+
+class LocalStaged:
+    """A temporary file, gathered in few large writes by the caller, synced before it is named."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        make_directory(root / STAGING)
+        self._path = root / STAGING / secrets.token_hex(16)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+        self._descriptor: int | None = os.open(self._path, flags, 0o400)
+
+    def append(self, data: bytes | memoryview) -> None:
+        assert self._descriptor is not None
+        view = memoryview(data)
+        while view:
+            view = view[os.write(self._descriptor, view) :]
+
+    def publish(self, key: str) -> None:
+        assert self._descriptor is not None
+        os.fsync(self._descriptor)
+        self._close()
+        target = self._root / key
+        make_directory(target.parent)
+        os.replace(self._path, target)
+        sync_directory(target.parent)
+
+    def discard(self) -> None:
+        self._close()
+        with contextlib.suppress(OSError):
+            self._path.unlink(missing_ok=True)
+
+    def _close(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+def make_directory(path: Path) -> None:
+    """Makes one directory, durably and for the owner alone, where it does not stand yet."""
+    try:
+        path.mkdir(mode=0o700)
+    except FileExistsError:
+        return
+    except FileNotFoundError:
+        make_directory(path.parent)
+        path.mkdir(mode=0o700, exist_ok=True)
+    sync_directory(path.parent)
+
+
+def sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
