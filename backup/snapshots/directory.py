@@ -24,6 +24,10 @@ from backup.snapshots.tree import (
 Read = Callable[[ObjectId], Buffer]
 
 
+#: Pages of a very large directory that are kept at a time.
+MAX_PAGES = 8
+
+
 class Directory:
     """The entries of one tree by position, in the order of their names.
 
@@ -38,26 +42,33 @@ class Directory:
             self._first_names = branch.first_names
             self._page_ids = branch.pages
             self._totals = branch.totals
-            self._pages: list[Page | None] = [None] * len(branch.pages)
+            self._pages: dict[int, Page] = {}
         else:
             page = Page(plain, root=root)
             self._first_names = page.names[:1]
             self._page_ids = [tree]
             self._totals = [len(page)]
-            self._pages = [page]
+            self._pages = {0: page}
 
     def __len__(self) -> int:
         return self._totals[-1] if self._totals else 0
+
+    @property
+    def kept_entries(self) -> int:
+        """The most entries that are held in memory at a time."""
+        return len(self) * min(MAX_PAGES, len(self._page_ids)) // max(1, len(self._page_ids))
 
     @property
     def page_ids(self) -> list[ObjectId]:
         return self._page_ids
 
     def page(self, number: int) -> Page:
-        """Kept once read: a caller that walks a large directory drops it with `pages`."""
-        page = self._pages[number]
+        page = self._pages.get(number)
         if page is None:
-            page = self._pages[number] = self._load(number)
+            page = self._load(number)
+            if len(self._pages) >= MAX_PAGES:
+                del self._pages[next(iter(self._pages))]
+            self._pages[number] = page
         return page
 
     def _load(self, number: int) -> Page:
@@ -68,9 +79,8 @@ class Directory:
         return page
 
     def pages(self) -> Iterator[Page]:
-        """All pages in order, without keeping those not yet read."""
-        for number, page in enumerate(self._pages):
-            yield page if page is not None else self._load(number)
+        """All pages in order."""
+        return map(self.page, range(len(self._page_ids)))
 
     def at(self, position: int) -> tuple[Page, int]:
         """The page that holds a position, and the position in it."""

@@ -1,0 +1,19 @@
+"""One command a file: `SUMMARY`, `add_arguments(parser)` and `run(context, arguments) -> exit code`.
+
+A command imports the engine inside `run`: `--help` and completion pay for nothing else.
+"""
+
+#: In the order in which `--help` lists them.
+COMMANDS = (
+    "init",
+    "backup",
+    "snapshots",
+    "show",
+    "mount",
+    "umount",
+    "ls",
+    "cat",
+    "restore",
+    "check",
+    "index",
+)

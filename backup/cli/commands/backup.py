@@ -1,0 +1,134 @@
+"""imbfs backup"""
+
+import argparse
+import getpass
+import os
+import socket
+from typing import TYPE_CHECKING, Any
+
+from backup.cli import exits
+from backup.cli.context import Context
+from backup.cli.output import count, show_json, size, tell
+from backup.model.errors import UsageError
+from backup.model.ids import SHORT_ID
+from backup.model.selector import parse_time
+
+if TYPE_CHECKING:
+    from backup.ops.backup import BackupOptions, BackupResult
+
+SUMMARY = "back up paths as one snapshot"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("paths", metavar="PATH", nargs="*", help="what to back up")
+    parser.add_argument("--tag", metavar="T", action="append", default=[], help="label the snapshot")
+    parser.add_argument("--description", metavar="TEXT", default="", help="say what it is")
+    parser.add_argument("--host", metavar="NAME", help="the host's name (this one's)")
+    parser.add_argument("--time", metavar="TIME", help="the snapshot's time (now)")
+    parser.add_argument("--read-all", action="store_true", help="read every file, changed or not")
+    parser.add_argument("--dry-run", action="store_true", help="store nothing, tell what would be stored")
+    parser.add_argument("--skip-unchanged", action="store_true", help="no snapshot where nothing changed")
+
+
+def run(context: Context, arguments: argparse.Namespace) -> int:
+    from backup.cli.progress import backup_progress
+    from backup.ops.backup import backup
+
+    if not arguments.paths:
+        raise UsageError("name at least one path to back up")
+    options = _options(context, arguments)
+    paths = [os.fsencode(path) for path in arguments.paths]
+    _make_default_repository(context)
+    with context.open_repository() as repository, backup_progress(context, repository, paths) as monitor:
+        result = backup(repository, paths, options, monitor)
+    if context.json:
+        show_json(_record(result))
+    elif not context.quiet:
+        _tell(result, arguments.dry_run)
+    return exits.PARTLY if result.statistics.errors else exits.DONE
+
+
+def _options(context: Context, arguments: argparse.Namespace) -> "BackupOptions":
+    from backup.ops.backup import BackupOptions
+
+    for text in (*arguments.tag, arguments.description, arguments.host or ""):
+        if not _is_text(text):
+            raise UsageError(f"{text!r} is not text in UTF-8")
+    if any(not tag or "," in tag for tag in arguments.tag):
+        raise UsageError("a tag is a word without commas")
+    now = context.now()
+    return BackupOptions(
+        time=parse_time(arguments.time, now) if arguments.time else now,
+        host=arguments.host or socket.gethostname(),
+        user=_user(),
+        tags=list(dict.fromkeys(arguments.tag)),
+        description=arguments.description,
+        read_all=arguments.read_all,
+        dry_run=arguments.dry_run,
+        skip_unchanged=arguments.skip_unchanged,
+    )
+
+
+def _is_text(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.geteuid())
+
+
+def _make_default_repository(context: Context) -> None:
+    """The first backup makes the default repository. One that was named is never made up."""
+    from backup.repository import Repository
+    from backup.repository.config import Config, new_config
+
+    path = context.repository_path
+    if context.repository_named or (path.exists() and any(path.iterdir())):
+        return
+    Repository.create(path, new_config(Config().hash, Config().compression, Config().pack_size))
+    context.warn(f"made a new repository at {path}")
+
+
+def _record(result: "BackupResult") -> dict[str, Any]:
+    figures = result.statistics
+    return {
+        "snapshot": result.snapshot,
+        "parent": result.parent,
+        "files": figures.files,
+        "files_new": figures.files_new,
+        "files_changed": figures.files_changed,
+        "files_unchanged": figures.files_unchanged,
+        "files_removed": figures.files_removed,
+        "dirs": figures.dirs,
+        "bytes_source": figures.bytes,
+        "bytes_read": figures.bytes_read,
+        "bytes_added": figures.bytes_added,
+        "bytes_stored": figures.bytes_stored,
+        "errors": figures.errors,
+        "seconds": figures.seconds,
+        "unchanged": result.unchanged,
+    }
+
+
+def _tell(result: "BackupResult", dry_run: bool) -> None:
+    figures = result.statistics
+    if result.snapshot is not None:
+        head = f"snapshot {result.snapshot[:SHORT_ID]}"
+    else:
+        head = "dry run, nothing stored" if dry_run else "nothing changed, no snapshot made"
+    tell(
+        f"{head}: {count(figures.files, 'file')}, {size(figures.bytes)} in {figures.seconds:.1f} s"
+        + (f"; {count(figures.errors, 'item')} could not be read" if figures.errors else "")
+    )
+    tell(
+        f"  {figures.files_new:,} new, {figures.files_changed:,} changed,"
+        f" {figures.files_unchanged:,} unchanged, {figures.files_removed:,} removed;"
+        f" {size(figures.bytes_added)} new data, {size(figures.bytes_stored)} stored"
+    )

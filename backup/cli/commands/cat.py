@@ -1,0 +1,41 @@
+"""imbfs cat"""
+
+import argparse
+import os
+import sys
+
+from backup.cli import exits
+from backup.cli.context import Context
+from backup.cli.selecting import add_filters, find_target
+from backup.model.errors import NotFound
+
+SUMMARY = "write a file of a snapshot to stdout"
+
+#: Holes are written in pieces of so many zeros.
+PIECE = 1 << 20
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("target", metavar="SNAPSHOT:FILE", help="a snapshot, and a file in it")
+    add_filters(parser)
+
+
+def run(context: Context, arguments: argparse.Namespace) -> int:
+    from backup.snapshots.paths import find_entry
+
+    with context.open_repository() as repository:
+        snapshot, path = find_target(context, repository, arguments.target, arguments)
+        entry, _ = find_entry(snapshot, path, repository.tree)
+        if entry.kind != "file":
+            raise NotFound(f"{os.fsdecode(path) or 'the root'} is a {entry.kind}: name a file")
+        out = sys.stdout.buffer
+        start = 0
+        for extent in entry.extents:
+            if extent.chunk is None:
+                for at in range(start, extent.end, PIECE):
+                    out.write(bytes(min(PIECE, extent.end - at)))
+            else:
+                out.write(repository.reader.read(extent.chunk))
+            start = extent.end
+        out.flush()
+    return exits.DONE

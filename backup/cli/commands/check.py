@@ -1,0 +1,73 @@
+"""imbfs check"""
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from backup.cli import exits
+from backup.cli.context import Context
+from backup.cli.output import count, printable, show, show_json, size
+from backup.model.ids import SHORT_ID
+from backup.model.text import to_name
+
+if TYPE_CHECKING:
+    from backup.ops.check import Damage, Report
+
+SUMMARY = "look for damage, and for the files that it reaches"
+
+#: Paths listed for one piece of damage; `-v` and `--json` list all.
+MAX_PATHS = 10
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--read-data", action="store_true", help="read every byte, not the structure alone")
+
+
+def run(context: Context, arguments: argparse.Namespace) -> int:
+    from backup.cli.progress import step_progress
+    from backup.ops.check import check
+
+    with context.open_repository() as repository, step_progress(context) as monitor:
+        report = check(repository, arguments.read_data, monitor)
+    if context.json:
+        show_json(_summary(report))
+    else:
+        _show(report, MAX_PATHS if not context.verbose else None)
+    return exits.DAMAGE if report.damage else exits.DONE
+
+
+def _summary(report: "Report") -> dict[str, Any]:
+    return {
+        "damage": [_record(damage) for damage in report.damage],
+        "snapshots": report.snapshots,
+        "packs": report.packs,
+        "objects": report.objects,
+        "trees": report.trees,
+        "bytes_read": report.bytes_read,
+        "leftovers": report.leftovers,
+    }
+
+
+def _record(damage: "Damage") -> dict[str, Any]:
+    return {
+        "what": damage.what,
+        "text": damage.text,
+        "objects": sorted(name.hex() for name in damage.objects),
+        "reaches": [{"snapshot": name, "path": to_name(path)} for name, path in damage.reaches],
+    }
+
+
+def _show(report: "Report", most: int | None) -> None:
+    for damage in report.damage:
+        show(f"damage: {damage.what}: {damage.text}")
+        for snapshot, path in damage.reaches[:most]:
+            show(f"  reaches {snapshot[:SHORT_ID]}:{printable(path)}")
+        if most is not None and len(damage.reaches) > most:
+            show(f"  and {count(len(damage.reaches) - most, 'path')} more (-v lists all)")
+    read = f", {size(report.bytes_read)} read" if report.bytes_read else ""
+    show(
+        f"{count(report.snapshots, 'snapshot')}, {count(report.trees, 'tree')},"
+        f" {count(report.objects, 'object')} in {count(report.packs, 'pack')}{read}"
+    )
+    if report.leftovers:
+        show(f"{count(report.leftovers, 'pack')} that no snapshot needs: the next backup uses them")
+    show(f"{count(len(report.damage), 'piece')} of damage" if report.damage else "no damage")

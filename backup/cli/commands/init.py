@@ -1,0 +1,57 @@
+"""imbfs init"""
+
+import argparse
+import re
+
+from backup.cli import exits
+from backup.cli.context import Context
+from backup.cli.output import show, show_json
+from backup.model.errors import UsageError
+
+SUMMARY = "make an empty repository"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--hash", choices=("blake3", "sha256"), default="blake3", help="what names objects (blake3)"
+    )
+    parser.add_argument(
+        "--compression", metavar="none|zstd[:LEVEL]", default="zstd:3", help="how blocks are stored (zstd:3)"
+    )
+    parser.add_argument(
+        "--pack-size", metavar="N", default="16M", help="size of the files that data is kept in (16M)"
+    )
+
+
+def run(context: Context, arguments: argparse.Namespace) -> int:
+    from backup.objects.block import CompressionSettings
+    from backup.repository import Repository
+    from backup.repository.config import MAX_PACK_SIZE, MIN_PACK_SIZE, new_config
+
+    name, level = _compression(arguments.compression)
+    pack_size = _size(arguments.pack_size)
+    if not MIN_PACK_SIZE <= pack_size <= MAX_PACK_SIZE:
+        raise UsageError(f"--pack-size {arguments.pack_size}: give a size from 1M to 2048M")
+    config = new_config(arguments.hash, CompressionSettings(name, level), pack_size)
+    Repository.create(context.repository_path, config)
+    if context.json:
+        show_json({"repository": str(context.repository_path), "id": config.id})
+    else:
+        show(f"made an empty repository at {context.repository_path}")
+    return exits.DONE
+
+
+def _compression(text: str) -> tuple[str, int]:
+    if text == "none":
+        return "none", 0
+    match = re.fullmatch(r"zstd(?::(-?\d{1,2}))?", text)
+    if match is None or not -7 <= (level := int(match[1] or 3)) <= 19 or level == 0:
+        raise UsageError(f"--compression {text}: give none, zstd, or zstd:LEVEL with a level from -7 to 19")
+    return "zstd", level
+
+
+def _size(text: str) -> int:
+    match = re.fullmatch(r"(\d{1,15})\s*([KMG]?)(i?B)?", text, re.IGNORECASE)
+    if match is None:
+        raise UsageError(f"--pack-size {text}: give a size such as 16M")
+    return int(match[1]) << {"": 0, "K": 10, "M": 20, "G": 30}[match[2].upper()]

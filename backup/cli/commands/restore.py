@@ -1,0 +1,111 @@
+"""imbfs restore"""
+
+import argparse
+import os
+from typing import TYPE_CHECKING, Any
+
+from backup.cli import exits
+from backup.cli.context import Context
+from backup.cli.output import count, show_json, size, tell
+from backup.cli.selecting import add_filters, find_target
+from backup.model.errors import ImbfsError, UsageError
+
+if TYPE_CHECKING:
+    from backup.model.entry import Entry
+    from backup.ops.restore import RestoreSummary
+    from backup.repository import Repository
+    from backup.snapshots.manifest import Snapshot
+
+SUMMARY = "put a snapshot back into a directory"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", metavar="SNAPSHOT[:PATH]", help="a snapshot, and a path in it")
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument("--target", metavar="DIR", help="the directory to restore into")
+    where.add_argument("--in-place", action="store_true", help="to where it came from")
+    parser.add_argument(
+        "--overwrite", choices=("always", "if-changed", "never", "keep"), default="if-changed",
+        help="what to do with files that are there (if-changed); keep moves them aside",
+    )  # fmt: skip
+    parser.add_argument("--delete", action="store_true", help="remove what the snapshot does not have")
+    parser.add_argument("--dry-run", action="store_true", help="tell what would be done, do nothing")
+    parser.add_argument("--verify", action="store_true", help="read back and compare what was written")
+    parser.add_argument(
+        "--numeric-owner", action="store_true", help="owners by number, whatever names say"
+    )
+    add_filters(parser)
+
+
+def run(context: Context, arguments: argparse.Namespace) -> int:
+    from backup.cli.progress import restore_progress
+    from backup.ops.backup import repository_identity
+    from backup.ops.restore import RestoreOptions, restore
+    from backup.ops.restoring.reader import SnapshotReader
+    from backup.snapshots.paths import find_entry
+
+    if arguments.target == "":
+        raise UsageError("--target: name a directory")
+    with context.open_repository() as repository:
+        snapshot, path = find_target(context, repository, arguments.source, arguments)
+        entry, parts = find_entry(snapshot, path, repository.tree)
+        target = _target(arguments, snapshot, entry, parts)
+        _refuse_repository(repository, target)
+        options = RestoreOptions(
+            overwrite=arguments.overwrite,
+            delete=arguments.delete,
+            dry_run=arguments.dry_run,
+            verify=arguments.verify,
+            numeric_owner=arguments.numeric_owner,
+            protected=frozenset({repository_identity(repository)}),
+        )
+        with restore_progress(context, snapshot if not parts else None) as monitor:
+            summary = restore(SnapshotReader(repository), entry, target, options, monitor)
+    if context.json:
+        show_json(_record(summary))
+    elif not context.quiet:
+        _tell(summary, arguments.dry_run)
+    return exits.PARTLY if summary.errors else exits.DONE
+
+
+def _target(
+    arguments: argparse.Namespace, snapshot: "Snapshot", entry: "Entry", parts: list[bytes]
+) -> bytes:
+    from backup.snapshots.paths import source_path
+
+    if not arguments.in_place:
+        return os.fsencode(os.path.abspath(arguments.target))
+    here = source_path(snapshot, parts)
+    return here if entry.tree is not None else os.path.dirname(here)
+
+
+def _refuse_repository(repository: "Repository", target: bytes) -> None:
+    own = os.fsencode(os.path.realpath(repository.path))
+    inside = os.path.realpath(target)
+    if inside == own or inside.startswith(own + b"/"):
+        raise ImbfsError(f"{os.fsdecode(target)} is in the repository: restore to a directory outside it")
+
+
+def _record(summary: "RestoreSummary") -> dict[str, Any]:
+    import dataclasses
+
+    return dataclasses.asdict(summary)
+
+
+def _tell(summary: "RestoreSummary", dry_run: bool) -> None:
+    tell(
+        ("would restore " if dry_run else "restored ")
+        + f"{count(summary.files, 'file')}, {count(summary.dirs, 'directory').replace('ys', 'ies')},"
+        f" {summary.links:,} links, {summary.specials:,} special files;"
+        f" {size(summary.bytes_written)} written in {summary.seconds:.1f} s"
+    )
+    rest = {
+        "unchanged": summary.unchanged,
+        "skipped": summary.skipped,
+        "deleted": summary.deleted,
+        "moved aside": summary.kept,
+        "with errors": summary.errors,
+    }
+    shown = ", ".join(f"{number:,} {name}" for name, number in rest.items() if number)
+    if shown:
+        tell(f"  {shown}")

@@ -1,0 +1,151 @@
+"""The `imbfs` command."""
+
+import argparse
+import difflib
+import os
+import signal
+import sys
+import traceback
+from importlib import import_module
+from types import FrameType, ModuleType
+from typing import NoReturn
+
+from backup import __version__
+from backup.cli import exits
+from backup.cli.commands import COMMANDS
+from backup.cli.context import Context
+from backup.cli.output import tell
+from backup.model.errors import ImbfsError
+
+DESCRIPTION = "Backups that are folders: back up a tree, mount any snapshot, copy back with cp."
+
+
+class Parser(argparse.ArgumentParser):
+    """Reports wrong usage in one line, with where to read more."""
+
+    def error(self, message: str) -> NoReturn:
+        tell(f"imbfs: {message} (`{self.prog} --help` tells more)")
+        raise SystemExit(exits.USAGE)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs one command and returns its exit code."""
+    argv = sys.argv[1:] if argv is None else argv
+    signal.signal(signal.SIGTERM, _interrupt)
+    verbose = 0
+    try:
+        module, arguments = parse(argv)
+        verbose = arguments.verbose
+        code: int = module.run(Context(arguments), arguments)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        # Whoever read our output has gone: nobody is left to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return exits.FAILED
+    except (ImbfsError, OSError, KeyboardInterrupt, MemoryError) as error:
+        return _report(error, verbose)
+    except Exception as error:
+        if verbose < 2:
+            return _report(_Unexpected(error), verbose)
+        return _report(error, verbose)
+
+
+class _Unexpected(ImbfsError):
+    def __init__(self, error: Exception) -> None:
+        super().__init__(f"unexpected {type(error).__name__}: {error} (-vv shows where; please report it)")
+
+
+def _report(error: BaseException, verbose: int) -> int:
+    if verbose > 1:
+        traceback.print_exception(error)
+    tell(f"imbfs: {exits.message_of(error)}")
+    return exits.code_of(error)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def parse(argv: list[str]) -> tuple[ModuleType, argparse.Namespace]:
+    """The command's module and its arguments. Only that module is imported."""
+    before, command, after = _split(argv)
+    top = _top_parser()
+    given = top.parse_args(before)
+    if given.help or (command is None and "--help" in after):
+        print(_help(top))
+        raise SystemExit(exits.DONE)
+    if given.version:
+        print(f"imbfs {__version__}")
+        raise SystemExit(exits.DONE)
+    if command is None:
+        top.error("name a command")
+    if command not in COMMANDS:
+        top.error(f"there is no command {command!r}{_nearest(command)}")
+    parser = command_parser(command)
+    parser.set_defaults(**{name: getattr(given, name) for name in _GLOBALS})
+    return _module(command), parser.parse_intermixed_args(after)
+
+
+#: Global options work before the command and after it.
+_GLOBALS = ("repo", "json", "quiet", "verbose", "no_progress")
+
+
+def command_parser(command: str) -> Parser:
+    """The parser of one command's arguments, the global options among them."""
+    module = _module(command)
+    parser = Parser(prog=f"imbfs {command}", description=module.SUMMARY, allow_abbrev=False)
+    module.add_arguments(parser)
+    _add_globals(parser)
+    return parser
+
+
+def _split(argv: list[str]) -> tuple[list[str], str | None, list[str]]:
+    """What stands before the command, the command, what stands after it."""
+    position = 0
+    while position < len(argv) and argv[position].startswith("-"):
+        position += 2 if argv[position] in ("-r", "--repo") else 1
+    if position >= len(argv):
+        return argv, None, []
+    return argv[:position], argv[position], argv[position + 1 :]
+
+
+def _top_parser() -> Parser:
+    parser = Parser(
+        prog="imbfs", usage="imbfs [options] COMMAND …", description=DESCRIPTION, allow_abbrev=False,
+        add_help=False,
+    )  # fmt: skip
+    parser.add_argument("-h", "--help", action="store_true", help="show this help and exit")
+    parser.add_argument("--version", action="store_true", help="show the version and exit")
+    _add_globals(parser)
+    return parser
+
+
+def _add_globals(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("options of every command")
+    group.add_argument(
+        "-r", "--repo", metavar="REPO", help="the repository's directory (else $IMBFS_REPOSITORY)"
+    )
+    group.add_argument("--json", action="store_true", help="print JSON on stdout")
+    group.add_argument("-q", "--quiet", action="store_true", help="print results and errors only")
+    group.add_argument("-v", "--verbose", action="count", default=0, help="tell more (-vv: errors in full)")
+    group.add_argument("--no-progress", action="store_true", help="show no progress")
+
+
+def _help(top: Parser) -> str:
+    lines = [f"  {name:<10} {_module(name).SUMMARY}" for name in COMMANDS]
+    epilog = "`imbfs COMMAND --help` tells more of each."
+    return "\n".join((top.format_help(), "commands:", *lines, "", epilog))
+
+
+def _nearest(command: str) -> str:
+    near = difflib.get_close_matches(command, COMMANDS, n=1)
+    return f": did you mean {near[0]!r}?" if near else ""
+
+
+def _module(command: str) -> ModuleType:
+    return import_module(f"backup.cli.commands.{command}")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

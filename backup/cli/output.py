@@ -1,0 +1,63 @@
+"""Printing: results to stdout, all else to stderr."""
+
+import os
+import sys
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+
+def show(text: str) -> None:
+    """A line of a result. Names that are not UTF-8 come out as the bytes that they are."""
+    sys.stdout.buffer.write(os.fsencode(text) + b"\n")
+
+
+def show_json(value: object) -> None:
+    show(msgspec.json.encode(value).decode())
+
+
+def tell(text: str) -> None:
+    """A line for the person at the terminal."""
+    sys.stdout.flush()
+    sys.stderr.buffer.write(os.fsencode(text) + b"\n")
+    sys.stderr.buffer.flush()
+
+
+def printable(name: bytes) -> str:
+    """A name on one line: control characters are escaped, all else stands as it is."""
+    text = os.fsdecode(name)
+    if text.isprintable():
+        return text
+    return "".join(_printable(character) for character in text)
+
+
+def _printable(character: str) -> str:
+    # A lone surrogate is a byte that is not UTF-8: it goes out as that byte.
+    if character.isprintable() or "\udc80" <= character <= "\udcff":
+        return character
+    return character.encode("unicode_escape").decode()
+
+
+def size(number: float) -> str:
+    """Bytes as people read them: 1.5 GiB."""
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if abs(number) < 1024:
+            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
+        number /= 1024
+    return f"{number:.1f} PiB"
+
+
+def count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[str]], right: Iterable[int] = ()) -> None:
+    """Columns, aligned; those in `right` to the right. Nothing is cut."""
+    lines = [tuple(heads), *(tuple(row) for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(heads))]
+    for line in lines:
+        cells = (
+            cell.rjust(width) if column in set(right) else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+        )
+        show("  ".join(cells).rstrip())

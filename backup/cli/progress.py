@@ -1,0 +1,196 @@
+"""Progress on a terminal, and what operations have to say."""
+
+import os
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from backup.cli.context import Context
+from backup.cli.output import count, printable, size
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+    from backup.repository import Repository
+    from backup.snapshots.manifest import Snapshot
+
+#: A name costs as much time as so many bytes do: with both counted, the estimate holds for trees of
+#: small files and of large ones alike.
+BYTES_PER_NAME = 64 << 10
+#: Seconds between two updates of the screen.
+INTERVAL = 0.1
+
+
+class Estimate:
+    """How much there is to do: names and bytes; unknown until `done`."""
+
+    def __init__(self) -> None:
+        self.files = 0
+        self.bytes = 0
+        self.done = False
+
+    def set(self, files: int, size: int) -> None:
+        self.files, self.bytes, self.done = files, size, True
+
+
+class Meter:
+    """What is done so far, shown on one line of the terminal where that is wanted."""
+
+    def __init__(self, context: Context, estimate: Estimate) -> None:
+        self.context = context
+        self.estimate = estimate
+        self.files = 0
+        self.bytes = 0
+        self.path = b""
+        self._progress: Progress | None = None
+        self._task: TaskID | None = None
+        self._shown = 0.0
+        self._started = time.monotonic()
+
+    @contextmanager
+    def shown(self) -> Iterator[None]:
+        if not self.context.progress:
+            yield
+            return
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (BarColumn(24), TextColumn("{task.description}"), TextColumn("ETA"), TimeRemainingColumn())
+        with Progress(*columns, transient=True, console=_console()) as progress:
+            self._progress = progress
+            self._task = progress.add_task("", total=None)
+            yield
+        self._progress = None
+
+    def update(self) -> None:
+        if self._progress is None or time.monotonic() - self._shown < INTERVAL:
+            return
+        self._shown = now = time.monotonic()
+        rate = size(self.bytes / max(now - self._started, 0.001))
+        text = f"{count(self.files, 'file')}, {size(self.bytes)}, {rate}/s  {_short(self.path)}"
+        assert self._task is not None
+        known = self.estimate.done
+        self._progress.update(
+            self._task,
+            description=_plain(text),
+            completed=_cost(self.files, self.bytes),
+            total=max(_cost(self.estimate.files, self.estimate.bytes), 1) if known else None,
+        )
+
+    # What operations tell
+
+    def entry(self, size: int) -> None:
+        self.files += 1
+        self.bytes += size
+        self.update()
+
+    def read(self, size: int) -> None:
+        self.update()
+
+    def directory(self, path: bytes) -> None:
+        self.path = path
+        self.update()
+
+    def progress(self, files: int, size: int, path: bytes) -> None:
+        self.files, self.bytes, self.path = files, size, path
+        self.update()
+
+    def notice(self, text: str) -> None:
+        self.context.notice(text)
+
+    def problem(self, path: bytes, text: str) -> None:
+        self.context.warn(f"{printable(path)}: {text}")
+
+
+def _console() -> Any:
+    from rich.console import Console
+
+    return Console(stderr=True)
+
+
+def _plain(text: str) -> str:
+    """Square brackets would be markup, and lone surrogates cannot be printed."""
+    return text.replace("[", r"\[").encode(errors="replace").decode()
+
+
+def _short(path: bytes, width: int = 40) -> str:
+    text = printable(path)
+    return text if len(text) <= width else "…" + text[1 - width :]
+
+
+def _cost(files: int, size: int) -> int:
+    return files * BYTES_PER_NAME + size
+
+
+@contextmanager
+def backup_progress(context: Context, repository: "Repository", paths: Sequence[bytes]) -> Iterator[Meter]:
+    """A backup's monitor. Where progress shows, the paths are counted beside the backup."""
+    estimate = Estimate()
+    meter = Meter(context, estimate)
+    stop = threading.Event()
+    if context.progress:
+        threading.Thread(target=_count, args=(paths, estimate, stop), daemon=True).start()
+    try:
+        with meter.shown():
+            yield meter
+    finally:
+        stop.set()
+
+
+def _count(paths: Sequence[bytes], estimate: Estimate, stop: threading.Event) -> None:
+    files = size = 0
+    waiting = list(paths)
+    while waiting:
+        try:
+            with os.scandir(waiting.pop()) as entries:
+                for entry in entries:
+                    if stop.is_set():
+                        return
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(entry.path)
+                        continue
+                    files += 1
+                    if entry.is_file(follow_symlinks=False):
+                        size += entry.stat(follow_symlinks=False).st_size
+        except OSError:
+            continue
+    estimate.set(files, size)
+
+
+@contextmanager
+def restore_progress(context: Context, whole: "Snapshot | None") -> Iterator[Meter]:
+    """A restore's monitor; `whole` is the snapshot where all of it is restored."""
+    estimate = Estimate()
+    if whole is not None:
+        estimate.set(whole.body.statistics.files, whole.body.statistics.bytes)
+    meter = Meter(context, estimate)
+    with meter.shown():
+        yield meter
+
+
+class Steps:
+    """The steps of a check, one bar each."""
+
+    def __init__(self, progress: "Progress | None") -> None:
+        self._progress = progress
+        self._task: TaskID | None = None
+
+    def step(self, text: str, total: int) -> None:
+        if self._progress is not None:
+            self._task = self._progress.add_task(text, total=total)
+
+    def advance(self, amount: int) -> None:
+        if self._progress is not None and self._task is not None:
+            self._progress.advance(self._task, amount)
+
+
+@contextmanager
+def step_progress(context: Context) -> Iterator[Steps]:
+    if not context.progress:
+        yield Steps(None)
+        return
+    from rich.progress import Progress
+
+    with Progress(transient=True, console=_console()) as progress:
+        yield Steps(progress)

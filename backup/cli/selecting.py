@@ -1,0 +1,39 @@
+"""Finding the snapshot that the command line names."""
+
+import argparse
+import os
+from typing import TYPE_CHECKING
+
+from backup.cli.context import Context
+from backup.model.selector import parse_target
+
+if TYPE_CHECKING:
+    from backup.repository import Repository
+    from backup.snapshots.catalogue import Filter
+    from backup.snapshots.manifest import Snapshot
+
+
+def add_filters(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("which snapshots")
+    group.add_argument("--host", metavar="NAME", help="only those of this host")
+    group.add_argument("--path", metavar="PATH", action="append", default=[], help="only those of this path")
+    group.add_argument("--tag", metavar="TAG", action="append", default=[], help="only those with this tag")
+
+
+def filter_of(arguments: argparse.Namespace) -> "Filter":
+    from backup.ops.storing.sources import absolute
+    from backup.snapshots.catalogue import Filter
+
+    paths = [absolute(os.fsencode(path)) for path in arguments.path]
+    return Filter(arguments.host, paths, arguments.tag)
+
+
+def find_target(
+    context: Context, repository: "Repository", text: str, arguments: argparse.Namespace
+) -> "tuple[Snapshot, bytes]":
+    """The snapshot and the path in it that `SNAPSHOT[:PATH]` names. Raises `NotFound`, `UsageError`."""
+    from backup.snapshots.catalogue import select
+
+    target = parse_target(text, context.now())
+    snapshot = select(target.selector, repository.snapshots(filter_of(arguments)))
+    return snapshot, os.fsencode(target.path or "")

@@ -1,0 +1,51 @@
+"""Finding a path in a snapshot. Symlinks are entries like others here: never followed."""
+
+import os
+
+from backup.model.entry import Entry
+from backup.model.errors import NotFound
+from backup.snapshots.directory import Directory, Read
+from backup.snapshots.manifest import Snapshot
+
+
+def relative_parts(snapshot: Snapshot, path: bytes) -> list[bytes]:
+    """The names from the snapshot's root to `path`, which is relative to the root, or as at the source.
+
+    Raises `NotFound` for a path that lies outside the snapshot.
+    """
+    if path.startswith(b"/") and path.strip(b"/"):
+        top = snapshot.top.rstrip(b"/")
+        wanted = b"/" + path.strip(b"/")
+        if wanted != top and not wanted.startswith(top + b"/"):
+            raise NotFound(
+                f"{os.fsdecode(path)} is not in the snapshot: it holds {os.fsdecode(snapshot.top)}"
+            )
+        path = wanted[len(top) :]
+    parts = [part for part in path.split(b"/") if part not in (b"", b".")]
+    if b".." in parts:
+        raise NotFound(f"{os.fsdecode(path)}: `..` leads nowhere in a snapshot")
+    return parts
+
+
+def find_entry(snapshot: Snapshot, path: bytes, read: Read) -> tuple[Entry, list[bytes]]:
+    """The entry at a path, and the names that lead to it (none: the root).
+
+    Raises `NotFound`, or `Damaged`.
+    """
+    entry = Directory(snapshot.root, read, root=True).entry(0)
+    parts = relative_parts(snapshot, path)
+    for depth, name in enumerate(parts):
+        directory = None if entry.tree is None else Directory(entry.tree, read)
+        position = -1 if directory is None else directory.find(name)
+        if directory is None or position < 0:
+            missing = os.fsdecode(b"/".join(parts[: depth + 1]))
+            raise NotFound(f"there is no {missing} in snapshot {snapshot.id[:12]}")
+        entry = directory.entry(position)
+    return entry, parts
+
+
+def source_path(snapshot: Snapshot, parts: list[bytes]) -> bytes:
+    """The path at the source of the entry that the names lead to."""
+    return os.path.join(snapshot.top, *parts)
+
+
