@@ -9,29 +9,11 @@ caller as that errno; any other exception becomes EIO and a line in the log.
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
+from backup.model.inode import Attributes, Statistics
 
-class Attributes(NamedTuple):
-    """What stat(2) tells of an inode. `blocks` is in units of 512 bytes, times in ns."""
-
-    ino: int
-    mode: int
-    nlink: int
-    uid: int
-    gid: int
-    rdev: int
-    size: int
-    blocks: int
-    mtime_ns: int
-    ctime_ns: int
-
-
-class Statistics(NamedTuple):
-    """For statfs(2): bytes in use (plain bytes of what is shown) and number of inodes."""
-
-    bytes_used: int
-    inodes: int
+__all__ = ["Attributes", "Content", "Statistics", "View"]
 
 
 class Content(Protocol):

@@ -83,9 +83,7 @@ def parse_time(text: str, now: datetime, *, end: bool = False) -> datetime:
             found = _last(found)
         return found.astimezone() if found.tzinfo is None else found
     except (ValueError, OverflowError):
-        raise UsageError(
-            f"{text!r} is no time: write 2026-11-01, 2026-11-01T12:00 or '2 days ago'"
-        ) from None
+        raise UsageError(f"{text!r} is no time: write 2026-11-01, 2026-11-01T12:00 or '2 days ago'") from None
 
 
 def _first(day: datetime) -> datetime:

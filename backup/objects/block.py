@@ -7,8 +7,8 @@ import struct
 import threading
 import zlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import IntEnum
-from typing import NamedTuple
 
 import msgspec
 import zstandard
@@ -36,7 +36,8 @@ class CompressionSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
     level: int = 3
 
 
-class BlockHeader(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class BlockHeader:
     """`plain` and `stored` are the payload's sizes in bytes, decoded and as it lies on disk."""
 
     codec: int

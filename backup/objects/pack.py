@@ -73,9 +73,7 @@ def encode_footer(blocks: Sequence[BlockRecord]) -> bytes:
     parts = [_COUNT.pack(len(blocks))]
     for block in blocks:
         parts.append(
-            _BLOCK.pack(
-                block.offset, block.size, block.plain, block.codec, block.kind, 0, len(block.objects)
-            )
+            _BLOCK.pack(block.offset, block.size, block.plain, block.codec, block.kind, 0, len(block.objects))
         )
     parts += [_OBJECT.pack(*item) for block in blocks for item in block.objects]
     return b"".join(parts)

@@ -16,7 +16,7 @@ from backup.objects.block import (
     encode_block,
     read_header,
 )
-from backup.objects.hashing import NameOf
+from backup.objects.hashing import NameOf, require_name
 from backup.objects.pack import PackRecord, decode_footer, encode_footer
 
 FILE_MAGIC = b"imbsegm\x01"
@@ -40,8 +40,7 @@ def encode_segment(packs: Iterable[PackRecord], settings: CompressionSettings) -
 def decode_segment(data: bytes, segment: SegmentId, name: NameOf) -> list[PackRecord]:
     """The packs that a segment lists. Raises `Damaged`."""
     what = f"index segment {segment.hex()[:12]}"
-    if name(data) != segment:
-        raise Damaged(f"{what} does not hash to its name: its bytes have changed")
+    require_name(name, data, segment, what)
     if data[: len(FILE_MAGIC)] != FILE_MAGIC:
         raise Damaged(f"{what}: not a segment of this format")
     return [_decode_pack(plain, what) for plain in _blocks(memoryview(data)[len(FILE_MAGIC) :], what)]

@@ -74,21 +74,22 @@ def backup(
         raise
     unchanged = parent is not None and root == parent.root
     statistics = _statistics(walk.counts, writer, (clock() - started) / 1e9)
+    parent_id = None if parent is None else parent.id
     if options.dry_run or (unchanged and options.skip_unchanged):
-        return BackupResult(None, parent and parent.id, statistics, unchanged)
+        return BackupResult(None, parent_id, statistics, unchanged)
     body = _body(repository, sources, options, parent, root, started, statistics)
     assert isinstance(writer, Writer)
     snapshot = writer.commit(body, Labels(options.tags, options.description))
-    return BackupResult(snapshot.id, body.parent and SnapshotId(body.parent), statistics, unchanged)
+    return BackupResult(snapshot.id, parent_id, statistics, unchanged)
 
 
 def find_parent(repository: Repository, sources: Sources, host: str) -> Snapshot | None:
     """The snapshot of the same paths on the same host whose walk began last."""
     paths = set(sources.paths)
     fitting = repository.snapshots(
-        lambda snapshot: snapshot.body.host == host
-        and set(snapshot.paths) == paths
-        and snapshot.top == sources.top
+        lambda snapshot: (
+            snapshot.body.host == host and set(snapshot.paths) == paths and snapshot.top == sources.top
+        )
     )
     return max(fitting, key=lambda snapshot: snapshot.body.started_ns, default=None)
 
@@ -112,9 +113,7 @@ def _walk(
     return Walk(writer, chunker, repository.tree, settings, monitor)
 
 
-def _parent_root(
-    repository: Repository, parent: Snapshot | None, monitor: Monitor
-) -> ParentDirectory | None:
+def _parent_root(repository: Repository, parent: Snapshot | None, monitor: Monitor) -> ParentDirectory | None:
     root = None if parent is None else parent.root
     return open_parent(root, repository.tree, monitor.notice, root=True)
 
@@ -193,5 +192,3 @@ class DryWriter:
 
     def discard(self) -> None:
         """Nothing was written."""
-
-

@@ -29,9 +29,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def new_config(hash_name: HashName, compression: CompressionSettings, pack_size: int) -> Config:
-    return Config(
-        id=secrets.token_hex(16), hash=hash_name, compression=compression, pack_size=pack_size
-    )
+    return Config(id=secrets.token_hex(16), hash=hash_name, compression=compression, pack_size=pack_size)
 
 
 def encode_config(config: Config) -> bytes:

@@ -112,5 +112,3 @@ def _candidates(snapshots: Sequence[Snapshot], most: int = 5) -> str:
     shown = [f"{snapshot.id[:SHORT_ID]} ({snapshot.body.time[:19]})" for snapshot in snapshots[-most:]]
     more = f" and {len(snapshots) - most} older" if len(snapshots) > most else ""
     return "there are " + ", ".join(reversed(shown)) + more
-
-

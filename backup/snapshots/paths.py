@@ -47,5 +47,3 @@ def find_entry(snapshot: Snapshot, path: bytes, read: Read) -> tuple[Entry, list
 def source_path(snapshot: Snapshot, parts: list[bytes]) -> bytes:
     """The path at the source of the entry that the names lead to."""
     return os.path.join(snapshot.top, *parts)
-
-

@@ -191,7 +191,7 @@ class Page:
         return self.plain[start : start + STAT.size]
 
     def ref(self, position: int) -> tuple[ObjectId, int, int, int, int]:
-        return REF.unpack_from(self.plain, self._refs + position * REF.size)  # type: ignore[return-value]
+        return REF.unpack_from(self.plain, self._refs + position * REF.size)
 
     def extra(self, position: int) -> memoryview:
         _, start, length, _, _ = self.ref(position)

@@ -23,8 +23,7 @@ def write_tree(rows: list[Row], store: Store, user: NameOf, group: NameOf) -> Ob
     if len(rows) <= MAX_ENTRIES and _size(rows) <= MAX_BYTES:
         return store(encode_page(rows, _owners(rows, user, group)))
     children = [
-        (page[0].name, store(encode_page(page, _owners(page, user, group))), len(page))
-        for page in _cut(rows)
+        (page[0].name, store(encode_page(page, _owners(page, user, group))), len(page)) for page in _cut(rows)
     ]
     return store(encode_branch(children))
 

@@ -4,10 +4,11 @@ import stat
 
 from backup.model.entry import Entry
 from backup.model.errors import NotFound
+from backup.model.inode import Statistics
 from backup.repository import Repository
 from backup.snapshots.manifest import Snapshot
 from backup.snapshots.paths import find_entry
-from backup.views.snapshot import SnapshotView, Statistics
+from backup.views.snapshot import SnapshotView
 
 
 def open_snapshot(repository: Repository, snapshot: Snapshot, path: bytes = b"") -> SnapshotView:

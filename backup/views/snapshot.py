@@ -6,7 +6,6 @@ hard-linked file share the number of the one met first.
 """
 
 import errno
-import os
 import stat
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from typing import NamedTuple, Protocol
 
 from backup.model.entry import Entry, Extent
 from backup.model.ids import NO_OBJECT, ObjectId
+from backup.model.inode import Attributes, Statistics
 from backup.objects.reader import ObjectReader
 from backup.snapshots.directory import Directory, decode_entry
 from backup.snapshots.extents import decode_content
@@ -35,28 +35,6 @@ BLOCK = 4096
 SECTOR = 512
 #: A shorter target lies in the inode itself, on most file systems.
 INLINE_TARGET = 60
-
-
-class Attributes(NamedTuple):
-    """What stat(2) tells. `blocks` in units of 512 bytes, times in ns."""
-
-    ino: int
-    mode: int
-    nlink: int
-    uid: int
-    gid: int
-    rdev: int
-    size: int
-    blocks: int
-    mtime_ns: int
-    ctime_ns: int
-
-
-class Statistics(NamedTuple):
-    """For statfs(2)."""
-
-    bytes_used: int
-    inodes: int
 
 
 class Trees(Protocol):
@@ -210,9 +188,7 @@ class SnapshotView:
     def _attributes(self, ino: int, page: Page, position: int) -> Attributes:
         mode, uid, gid, nlink, size, m_s, c_s, m_ns, c_ns, _, rdev = STAT.unpack(page.stat(position))
         blocks = self._blocks(mode, size, page, position)
-        return Attributes(
-            ino, mode, nlink, uid, gid, rdev, size, blocks, m_s * NS + m_ns, c_s * NS + c_ns
-        )
+        return Attributes(ino, mode, nlink, uid, gid, rdev, size, blocks, m_s * NS + m_ns, c_s * NS + c_ns)
 
     def _blocks(self, mode: int, size: int, page: Page, position: int) -> int:
         if size and stat.S_ISREG(mode):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from backup.cli import exits
 from backup.cli.context import Context
-from backup.cli.output import printable, show, show_json
+from backup.cli.output import printable, show
 from backup.cli.selecting import add_filters, find_target
 from backup.model.entry import Entry
 from backup.model.text import to_name

@@ -31,9 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--delete", action="store_true", help="remove what the snapshot does not have")
     parser.add_argument("--dry-run", action="store_true", help="tell what would be done, do nothing")
     parser.add_argument("--verify", action="store_true", help="read back and compare what was written")
-    parser.add_argument(
-        "--numeric-owner", action="store_true", help="owners by number, whatever names say"
-    )
+    parser.add_argument("--numeric-owner", action="store_true", help="owners by number, whatever names say")
     add_filters(parser)
 
 
@@ -68,9 +66,7 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
     return exits.PARTLY if summary.errors else exits.DONE
 
 
-def _target(
-    arguments: argparse.Namespace, snapshot: "Snapshot", entry: "Entry", parts: list[bytes]
-) -> bytes:
+def _target(arguments: argparse.Namespace, snapshot: "Snapshot", entry: "Entry", parts: list[bytes]) -> bytes:
     from backup.snapshots.paths import source_path
 
     if not arguments.in_place:

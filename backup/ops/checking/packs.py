@@ -60,9 +60,7 @@ def _stands(pack: PackRecord, stored: dict[PackId, int], report: Report) -> bool
         return False
     if stored[pack.id] != pack.size:
         gone = {
-            name
-            for name, place in places(pack)
-            if place.block_offset + place.block_size > stored[pack.id]
+            name for name, place in places(pack) if place.block_offset + place.block_size > stored[pack.id]
         }
         report.found(what, f"the pack has {stored[pack.id]} bytes in place of {pack.size}", gone)
     return True
@@ -96,9 +94,7 @@ def _hashes_to_name(repository: Repository, pack: PackId, report: Report) -> boo
     return hasher.digest() == pack
 
 
-def _bad_objects(
-    repository: Repository, pack: PackId, blocks: tuple[BlockRecord, ...]
-) -> Iterator[ObjectId]:
+def _bad_objects(repository: Repository, pack: PackId, blocks: tuple[BlockRecord, ...]) -> Iterator[ObjectId]:
     for block in blocks:
         try:
             data = repository.storage.read(pack_key(pack), block.offset, block.size)
@@ -141,9 +137,7 @@ def _holds(repository: Repository, pack: PackId, name: ObjectId) -> bool:
     return found.get(name) == repository.index.place(name)
 
 
-def _check_unlisted(
-    repository: Repository, pack: PackId, size: int, read_data: bool, report: Report
-) -> None:
+def _check_unlisted(repository: Repository, pack: PackId, size: int, read_data: bool, report: Report) -> None:
     """No segment names it: a killed run's, unless a snapshot needs what it holds."""
     report.leftovers += 1
     if read_data:

@@ -112,5 +112,3 @@ def open_parent(
     except Damaged as error:
         notice(f"the parent cannot be compared with here: {error}")
         return None
-
-

@@ -85,9 +85,7 @@ class RowMaker:
         return row
 
     def _file(self, dir_fd: int, path: bytes, name: bytes, status: os.stat_result, volume: int) -> Row:
-        content = store_file(
-            dir_fd, name, identity(status), self._writer, self._chunker, self._read
-        )
+        content = store_file(dir_fd, name, identity(status), self._writer, self._chunker, self._read)
         if content.flags & FLAG_CHANGING:
             self._monitor.notice(f"{os.fsdecode(path)} changed while it was read: stored as it was met")
         object_id, extents = encode_content(content.extents, self._writer.store_tree)

@@ -6,7 +6,7 @@ entered, so that what is read together lies together; its tree is made when all 
 
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from backup.model.entry import FLAG_CARRIED, FLAG_NO_CONTENT
