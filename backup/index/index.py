@@ -19,6 +19,8 @@ from backup.objects.pack import PackRecord, Place, places
 SCHEMA = b"imbfs index 1"
 #: Address space, not disk space: the file grows as it is used.
 MAP_SIZE = 1 << 40 if sys.maxsize > 1 << 32 else 1 << 30
+#: LMDB takes a page again only two transactions after the one that freed it.
+SETTLING = 3
 _PLACE = struct.Struct("<IIIIIIB")
 _NUMBER = struct.Struct(">I")
 
@@ -185,6 +187,12 @@ class Index:
         with self._env.begin(write=True) as txn:
             for snapshot in new:
                 txn.put(snapshot.encode(), b"\0", db=self._tables["snapshots"])
+
+    def settle(self) -> None:
+        """Leaves free pages behind after a large change, so that a small one does not grow the file."""
+        for step in range(SETTLING):
+            with self._env.begin(write=True) as txn:
+                txn.put(b"settled", bytes([step]), db=self._tables["meta"])
 
     def status(self) -> IndexStatus:
         with self._read() as txn:

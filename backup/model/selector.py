@@ -47,19 +47,14 @@ def _split(text: str) -> tuple[str, str | None]:
 
 
 def parse_selector(text: str, now: datetime) -> Selector:
-    """Raises `UsageError` where the text can name no snapshot."""
+    """What is nothing else is an id, or the start of one. Raises `UsageError` for a time that is none."""
     if match := _LATEST.fullmatch(text):
         return Selector(text, newest=int(match[1] or 0))
     if text.startswith("@"):
         return Selector(text, before=parse_time(text[1:], now, end=True))
     if text.startswith("tag:") and len(text) > 4:
         return Selector(text, tag=text[4:])
-    if re.fullmatch(r"[0-9a-f]{1,64}", text):
-        return Selector(text)
-    raise UsageError(
-        f"{text!r} names no snapshot: give `latest`, `latest~2`, an id, `@2026-11-01`,"
-        ' `@"2 days ago"` or `tag:NAME`'
-    )
+    return Selector(text)
 
 
 def parse_time(text: str, now: datetime, *, end: bool = False) -> datetime:

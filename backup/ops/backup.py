@@ -1,11 +1,13 @@
 """Backing up: the live tree as a new snapshot."""
 
+import os
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from backup import __version__
+from backup.model.errors import ImbfsError
 from backup.model.ids import ObjectId, SnapshotId
 from backup.model.text import to_name
 from backup.objects.chunker import Chunker
@@ -57,8 +59,11 @@ def backup(
     """
     started = clock()
     sources = plan_sources(paths)
+    _refuse_repository(repository, sources)
     for notice in sources.notices:
         monitor.notice(notice)
+    for path in sources.missing:
+        monitor.problem(path, "No such file or directory")
     parent = find_parent(repository, sources, options.host)
     writer = DryWriter(repository) if options.dry_run else Writer(repository)
     try:
@@ -72,6 +77,7 @@ def backup(
     except BaseException:
         writer.discard()
         raise
+    walk.counts.errors += len(sources.missing)
     unchanged = parent is not None and root == parent.root
     statistics = _statistics(walk.counts, writer, (clock() - started) / 1e9)
     parent_id = None if parent is None else parent.id
@@ -116,6 +122,13 @@ def _walk(
 def _parent_root(repository: Repository, parent: Snapshot | None, monitor: Monitor) -> ParentDirectory | None:
     root = None if parent is None else parent.root
     return open_parent(root, repository.tree, monitor.notice, root=True)
+
+
+def _refuse_repository(repository: Repository, sources: Sources) -> None:
+    own = os.fsencode(os.path.realpath(repository.path))
+    for path in sources.paths:
+        if path == own or path.startswith(own + b"/"):
+            raise ImbfsError(f"{os.fsdecode(path)} is the repository itself: name another path")
 
 
 def repository_identity(repository: Repository) -> Identity:

@@ -7,7 +7,7 @@ import msgspec
 from backup.model.errors import Damaged, ImbfsError
 from backup.objects.block import CompressionSettings
 from backup.objects.chunker import ChunkerSettings
-from backup.objects.hashing import HASH_NAMES, HashName, name_of
+from backup.objects.hashing import HashName, name_of
 
 KEY = "config.json"
 FORMAT = 1
@@ -17,8 +17,8 @@ PACK_SIZE = 16 * MIB
 MIN_PACK_SIZE, MAX_PACK_SIZE = MIB, 2048 * MIB
 
 
-class Config(msgspec.Struct, frozen=True, kw_only=True):
-    """Sizes in bytes. `id` is 32 random hex digits."""
+class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Sizes in bytes. `id` is 32 random hex digits; `check` the hash of all the rest."""
 
     format: int = FORMAT
     id: str = ""
@@ -26,6 +26,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     compression: CompressionSettings = CompressionSettings()
     chunker: ChunkerSettings = ChunkerSettings()
     pack_size: int = PACK_SIZE
+    check: str = ""
 
 
 def new_config(hash_name: HashName, compression: CompressionSettings, pack_size: int) -> Config:
@@ -33,29 +34,30 @@ def new_config(hash_name: HashName, compression: CompressionSettings, pack_size:
 
 
 def encode_config(config: Config) -> bytes:
-    """Two lines: the settings as JSON, and their hash."""
-    body = msgspec.json.encode(config)
-    return body + b"\n" + name_of(config.hash)(body).hex().encode() + b"\n"
+    """One JSON object, that ends in the hash of itself without that hash."""
+    return msgspec.json.encode(msgspec.structs.replace(config, check=_check(config))) + b"\n"
+
+
+def _check(config: Config) -> str:
+    plain = msgspec.json.encode(msgspec.structs.replace(config, check=""))
+    return name_of(config.hash)(plain).hex()
 
 
 def decode_config(data: bytes) -> Config:
     """Raises `Damaged`; or `ImbfsError` where a newer imbfs wrote it."""
-    lines = data.split(b"\n")
-    if len(lines) != 3 or lines[2]:
-        raise Damaged("config.json is damaged: it does not have two lines")
-    body, check, _ = lines
-    if check.decode("latin-1") not in {name_of(name)(body).hex() for name in HASH_NAMES}:
-        raise Damaged("config.json is damaged: it does not hash to what its second line says")
     try:
-        version = msgspec.json.decode(body, type=_Version).format
+        version = msgspec.json.decode(data, type=_Version).format
         if version != FORMAT:
             raise ImbfsError(
                 f"the repository has format {version}, and this imbfs knows format {FORMAT}:"
                 " install a newer imbfs"
             )
-        return msgspec.json.decode(body, type=Config)
+        config = msgspec.json.decode(data, type=Config)
     except msgspec.MsgspecError as error:
         raise Damaged(f"config.json is damaged: {error}") from error
+    if config.check != _check(config):
+        raise Damaged("config.json is damaged: it does not hash to what its last field says")
+    return config
 
 
 class _Version(msgspec.Struct):

@@ -164,12 +164,6 @@ class Repository:
         """Whether a pack that a segment lists has gone."""
         return not self.index.packs() <= {pack for pack, _ in self.stored_packs()}
 
-    def rebuild_index(self) -> None:
-        """Makes the index anew from segments, packs and manifests."""
-        self.index.recreate()
-        self.sync_index()
-        self.index.note_snapshots(self.catalogue.ids())
-
     # Reading
 
     def tree(self, tree_id: ObjectId) -> bytes | memoryview:

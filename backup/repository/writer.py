@@ -133,6 +133,8 @@ class Writer:
         snapshot_id, data = encode_manifest(body, labels, self._repository.name)
         self._repository.storage.put(manifest_key(snapshot_id), data)
         self._repository.index.note_snapshots([snapshot_id])
+        if self.bytes_stored:
+            self._repository.index.settle()
         return Snapshot(snapshot_id, body, labels)
 
     def discard(self) -> None:

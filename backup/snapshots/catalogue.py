@@ -92,12 +92,15 @@ def select(selector: Selector, snapshots: Sequence[Snapshot]) -> Snapshot:
 
 
 def _select_by_id(prefix: str, snapshots: Sequence[Snapshot]) -> Snapshot:
-    fitting = [snapshot for snapshot in snapshots if snapshot.id.startswith(prefix)]
+    fitting = [snapshot for snapshot in snapshots if prefix and snapshot.id.startswith(prefix)]
     if len(fitting) == 1:
         return fitting[0]
     if fitting:
         raise NotFound(f"more than one snapshot begins with {prefix!r}: {_candidates(fitting)}")
-    raise NotFound(f"there is no snapshot {prefix!r}: {_candidates(snapshots)}")
+    raise NotFound(
+        f"there is no snapshot {prefix!r} (give latest, latest~2, an id, @2026-11-01 or tag:NAME):"
+        f" {_candidates(snapshots)}"
+    )
 
 
 def _count(snapshots: Sequence[Snapshot]) -> str:

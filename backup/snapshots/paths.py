@@ -34,12 +34,11 @@ def find_entry(snapshot: Snapshot, path: bytes, read: Read) -> tuple[Entry, list
     """
     entry = Directory(snapshot.root, read, root=True).entry(0)
     parts = relative_parts(snapshot, path)
-    for depth, name in enumerate(parts):
+    for name in parts:
         directory = None if entry.tree is None else Directory(entry.tree, read)
         position = -1 if directory is None else directory.find(name)
         if directory is None or position < 0:
-            missing = os.fsdecode(b"/".join(parts[: depth + 1]))
-            raise NotFound(f"there is no {missing} in snapshot {snapshot.id[:12]}")
+            raise NotFound(f"there is no {os.fsdecode(b'/'.join(parts))} in snapshot {snapshot.id[:12]}")
         entry = directory.entry(position)
     return entry, parts
 

@@ -14,9 +14,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(context: Context, arguments: argparse.Namespace) -> int:
+    from backup.ops.rebuild_index import rebuild_index
+
     with context.open_repository() as repository:
         if arguments.action == "rebuild":
-            repository.rebuild_index()
+            rebuild_index(repository)
         status = repository.index.status()
     if context.json:
         show_json(status._asdict())

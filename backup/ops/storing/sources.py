@@ -5,19 +5,23 @@ import stat
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from backup.model.errors import UsageError
+from backup.model.errors import ImbfsError, UsageError
 
 #: A directory's chosen names: each with its own choice, or None where all below is taken.
 Choice = dict[bytes, "Choice | None"]
 
 
 class Sources(NamedTuple):
-    """`paths` are absolute, sorted, none inside another. `choice` is None where all of `top` is taken."""
+    """`paths` are absolute, sorted, none inside another. `choice` is None where all of `top` is taken.
+
+    `missing` are paths inside another one that are not there: the walk would not miss them.
+    """
 
     top: bytes
     paths: list[bytes]
     choice: "Choice | None"
     notices: list[str]
+    missing: list[bytes]
 
 
 def absolute(path: bytes) -> bytes:
@@ -34,16 +38,20 @@ def absolute(path: bytes) -> bytes:
 
 
 def plan_sources(paths: Iterable[bytes]) -> Sources:
-    """Takes each path once: what lies inside another is part of that. Raises `UsageError`."""
+    """Takes each path once: what lies inside another is part of that. Raises `UsageError`, `ImbfsError`."""
     wanted = sorted({absolute(path) for path in paths})
     if not wanted:
         raise UsageError("name at least one path to back up")
+    if not any(map(os.path.lexists, wanted)):
+        raise ImbfsError(f"{os.fsdecode(wanted[0])} does not exist: nothing was backed up")
     kept: list[bytes] = []
-    notices = []
+    notices, missing = [], []
     for path in wanted:
         outer = next((other for other in kept if _inside(path, other) and _is_directory(other)), None)
         if outer is None:
             kept.append(path)
+        elif not os.path.lexists(path):
+            missing.append(path)
         else:
             notices.append(f"{os.fsdecode(path)} is part of {os.fsdecode(outer)}: backed up once")
     notices += [
@@ -53,9 +61,9 @@ def plan_sources(paths: Iterable[bytes]) -> Sources:
         if os.path.islink(path) and os.path.isdir(path)
     ]
     if len(kept) == 1 and (_is_directory(kept[0]) or not os.path.lexists(kept[0])):
-        return Sources(kept[0], kept, None, notices)
+        return Sources(kept[0], kept, None, notices, missing)
     top = os.path.commonpath([os.path.dirname(path) for path in kept])
-    return Sources(top, kept, _choice(top, kept), notices)
+    return Sources(top, kept, _choice(top, kept), notices, missing)
 
 
 def _choice(top: bytes, paths: list[bytes]) -> "Choice":

@@ -1,0 +1,15 @@
+"""Making the LMDB index anew."""
+
+from backup.repository import Repository, Writer
+
+
+def rebuild_index(repository: Repository) -> None:
+    """Makes the index from segments, packs and manifests.
+
+    Packs that no segment lists get one, where the repository may be written.
+    """
+    repository.index.recreate()
+    repository.sync_index()
+    repository.index.note_snapshots(repository.catalogue.ids())
+    if repository.storage.writable:
+        Writer(repository).finish()
