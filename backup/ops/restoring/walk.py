@@ -37,7 +37,7 @@ class _Level:
     #: Its mode before it was opened for us to write in.
     former_mode: int | None = None
     last: bytes = b""
-    #: All names that the snapshot has here, and those of what was moved aside; only when deleting.
+    #: All names that the snapshot has here; only when deleting.
     names: set[bytes] = field(default_factory=set)
 
 
