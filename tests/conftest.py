@@ -4,7 +4,6 @@ import contextlib
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +11,14 @@ from pathlib import Path
 import pytest
 
 from tests.support.everything import Everything, build_everything, remove_tree
-from tests.support.imbfs import ORDINARY_USER, Imbfs, mounts_below, processes_marked, wait_until
+from tests.support.imbfs import (
+    ORDINARY_USER,
+    Imbfs,
+    mounts_below,
+    processes_marked,
+    python_for,
+    wait_until,
+)
 
 
 @pytest.fixture(scope="session")
@@ -74,23 +80,11 @@ def open_path(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture
-def ordinary_user(open_path: Path) -> int:
+def ordinary_user() -> int:
     """The number of a user without rights who can run this imbfs; needs root."""
     if os.geteuid() != 0:
         pytest.skip("only root can become another user")
-    probe = ["python", "-c", "import backup, os; os.listdir('.')"]
-    imbfs = Imbfs(open_path, "")
-    result = subprocess.run(
-        probe,
-        executable=sys.executable,
-        cwd=open_path,
-        env=imbfs.environment(ORDINARY_USER),
-        user=ORDINARY_USER,
-        group=ORDINARY_USER,
-        extra_groups=[],
-        capture_output=True,
-    )
-    if result.returncode:
+    if python_for(ORDINARY_USER) is None:
         pytest.skip("the project or its Python lies where other users cannot read it")
     return ORDINARY_USER
 

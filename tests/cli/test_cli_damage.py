@@ -34,7 +34,7 @@ def assert_only_right_bytes(imbfs: Imbfs, back: Path, *, all_back: bool = False)
     assert not (all_back and missing), restored
 
 
-@pytest.mark.parametrize(("kind", "how"), CASES, ids="-".join)
+@pytest.mark.parametrize(("kind", "how"), CASES)
 def test_damage_is_found_and_no_wrong_byte_comes_back(
     copied: Imbfs, tmp_path: Path, kind: str, how: str
 ) -> None:

@@ -89,10 +89,12 @@ def test_index_rebuild_makes_it_anew(copied: Imbfs) -> None:
     assert copied.run("cat", "latest:readme").stdout == FILES[b"readme"]
 
 
-def test_segments_can_be_rebuilt_from_packs(copied: Imbfs) -> None:
-    for path in damage.files_of(copied.repository, "segment"):
+def test_packs_are_enough_to_read_from_and_the_next_backup_lists_them_again(
+    saved: Imbfs, source: Path
+) -> None:
+    for path in damage.files_of(saved.repository, "segment"):
         path.unlink()
-    remove_index(copied)
-    copied.run("index", "rebuild")
-    assert copied.run("cat", "latest:large").stdout == FILES[b"large"]
-    assert copied.run("check", "--read-data").code == 0
+    remove_index(saved)
+    assert saved.run("cat", "latest:large").stdout == FILES[b"large"]
+    saved.run("backup", source)
+    assert saved.run("check", "--read-data").code == 0

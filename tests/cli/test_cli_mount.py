@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.check import DONE, FAILED, assert_clear_error, assert_no_traceback
 from tests.support.compare import differences
-from tests.support.imbfs import COMMAND, Imbfs, mounts_below, processes_marked, wait_until
+from tests.support.imbfs import Imbfs, command_of, mounts_below, processes_marked, wait_until
 from tests.support.small import FILES, bytes_of
 
 pytestmark = pytest.mark.skipif(not os.path.exists("/dev/fuse"), reason="this kernel has no /dev/fuse")
@@ -288,7 +288,7 @@ def test_an_ordinary_user_mounts_his_own_snapshot(open_path: Path, ordinary_user
     os.chown(open_path / "mountpoint", ordinary_user, ordinary_user)
     imbfs.run("init", user=ordinary_user)
     imbfs.run("backup", open_path / "source", user=ordinary_user)
-    command = shlex.join([*COMMAND, "--repo", str(imbfs.repository)])
+    command = shlex.join([*command_of(ordinary_user), "--repo", str(imbfs.repository)])
     script = f"{command} mount latest mountpoint && cat mountpoint/file && {command} umount mountpoint"
     device = open_path / "fuse"
     os.mknod(device, 0o20666, os.makedev(10, 229))

@@ -2,12 +2,14 @@
 
 import base64
 import contextlib
+import functools
 import json
 import os
 import re
 import signal
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -15,7 +17,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-COMMAND = [sys.executable, "-m", "backup.cli.main"]
 #: Marks in the environment every process that the tests start, and what those start in turn.
 MARK = "IMBFS_TEST_RUN"
 #: An ordinary user for tests that root runs: "nobody" on all distributions that have one.
@@ -120,7 +121,7 @@ class Imbfs:
 
     def _start(self, args: list[Argument], user: int | None, env: Mapping[str, str]) -> Running:
         process = subprocess.Popen(
-            [*COMMAND, *args],
+            [*command_of(user), *args],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -147,8 +148,7 @@ class Imbfs:
         places = {"DATA": ".local/share", "CACHE": ".cache", "CONFIG": ".config", "STATE": ".local/state"}
         return {
             "PATH": os.environ.get("PATH", os.defpath),
-            "PYTHONPATH": str(ROOT),
-            "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTHONPATH": _module_path(),
             "LANG": "C.UTF-8",
             "TZ": "UTC",
             "HOME": str(home),
@@ -199,6 +199,36 @@ class Imbfs:
             return None if result.code == 0 else f"unmounted, but {result}"
         subprocess.run(["umount", "--lazy", mountpoint], check=True)
         return f"imbfs umount left the mount, a lazy umount removed it: {result}"
+
+
+def command_of(user: int | None = None) -> list[str]:
+    """The command line that runs imbfs for this user."""
+    python = sys.executable if user is None else python_for(user)
+    assert python is not None, f"user {user} can run no Python that has what imbfs needs"
+    return [python, "-m", "backup.cli.main"]
+
+
+def _module_path() -> str:
+    return os.pathsep.join([str(ROOT), sysconfig.get_path("purelib"), sysconfig.get_path("platlib")])
+
+
+@functools.cache
+def python_for(user: int) -> str | None:
+    """A Python that this user can run imbfs with: ours may lie in a home that is closed to others."""
+    for python in (sys.executable, "/usr/bin/python3", f"/usr/bin/python3.{sys.version_info[1]}"):
+        with contextlib.suppress(OSError):
+            result = subprocess.run(
+                [python, "-c", "import lmdb, blake3, zstandard, backup.cli.main"],
+                cwd="/",
+                env={"PYTHONPATH": _module_path()},
+                user=user,
+                group=user,
+                extra_groups=[],
+                capture_output=True,
+            )
+            if result.returncode == 0:
+                return python
+    return None
 
 
 def name(value: str | dict[str, str]) -> bytes:
