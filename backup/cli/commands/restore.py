@@ -28,6 +28,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--overwrite", choices=("always", "if-changed", "never", "keep"), default="if-changed",
         help="what to do with files that are there (if-changed); keep moves them aside",
     )  # fmt: skip
+    parser.add_argument(
+        "--include", metavar="PATTERN", action="append", default=[],
+        help="only what fits, in the language of gitignore; paths begin at what is restored",
+    )  # fmt: skip
+    parser.add_argument(
+        "--exclude", metavar="PATTERN", action="append", default=[], help="not what fits; wins over --include"
+    )
     parser.add_argument("--delete", action="store_true", help="remove what the snapshot does not have")
     parser.add_argument("--dry-run", action="store_true", help="tell what would be done, do nothing")
     parser.add_argument("--verify", action="store_true", help="read back and compare what was written")
@@ -54,6 +61,8 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
             delete=arguments.delete,
             dry_run=arguments.dry_run,
             verify=arguments.verify,
+            include=_predicate(arguments.include),
+            exclude=_predicate(arguments.exclude),
             numeric_owner=arguments.numeric_owner,
             protected=frozenset({repository_identity(repository)}),
         )
@@ -64,6 +73,12 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
     elif not context.quiet:
         _tell(summary, arguments.dry_run)
     return exits.PARTLY if summary.errors else exits.DONE
+
+
+def _predicate(patterns: list[str]) -> "Predicate | None":
+    from backup.source.patterns import Patterns
+
+    return Patterns(patterns).fits if patterns else None
 
 
 def _target(arguments: argparse.Namespace, snapshot: "Snapshot", entry: "Entry", parts: list[bytes]) -> bytes:
