@@ -12,7 +12,7 @@ from backup.model.errors import ImbfsError, UsageError
 
 if TYPE_CHECKING:
     from backup.model.entry import Entry
-    from backup.ops.restore import RestoreSummary
+    from backup.ops.restore import Predicate, RestoreSummary
     from backup.repository import Repository
     from backup.snapshots.manifest import Snapshot
 
