@@ -116,7 +116,7 @@ class Operations(pyfuse3.Operations):
     def getxattr(self, inode: InodeT, name: bytes, ctx: RequestContext) -> bytes:
         if self._view.without_xattrs:
             raise FUSEError(errno.ENOSYS)
-        value = self._view.xattrs(inode).get(name)
+        value = self._view.xattr(inode, name)
         if value is None:
             raise FUSEError(errno.ENODATA)
         return bytes(value)

@@ -75,6 +75,11 @@ class Presented:
             return xattrs
         return {name: value for name, value in xattrs.items() if not name.startswith(_ACL)}
 
+    def xattr(self, ino: int, name: bytes) -> bytes | None:
+        if self._permissions is not None and name.startswith(_ACL):
+            return None
+        return self._view.xattr(ino, name)
+
     # The rest is the other view's.
 
     @property

@@ -26,9 +26,6 @@ class Content(Protocol):
     def read(self, offset: int, size: int) -> bytes | memoryview:
         """The bytes at `offset`, at most `size`, to the end of the file at the most."""
 
-    def data_extent(self, offset: int) -> tuple[int, int]:
-        """Start and end of the first run of data at or after `offset`; (size, size) if none."""
-
 
 class View(Protocol):
     """A read-only file system by inode number. The root's number is 1."""
@@ -50,7 +47,11 @@ class View(Protocol):
 
     def target(self, ino: int) -> bytes: ...
 
-    def xattrs(self, ino: int) -> dict[bytes, bytes]: ...
+    def xattrs(self, ino: int) -> dict[bytes, bytes]:
+        """All that are to be listed."""
+
+    def xattr(self, ino: int, name: bytes) -> bytes | None:
+        """One of them, or one that is answered but not listed."""
 
     def open(self, ino: int) -> Content: ...
 

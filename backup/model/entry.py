@@ -61,6 +61,8 @@ class Entry(NamedTuple):
     xattrs: tuple[tuple[bytes, bytes], ...]
     #: A file's runs in order; they cover `size` bytes.
     extents: tuple[Extent, ...]
+    #: The hash of all of a file's bytes; None where it was not taken (files with holes), and for all else.
+    hash: ObjectId | None = None
 
     @property
     def kind(self) -> Kind:

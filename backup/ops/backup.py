@@ -11,6 +11,7 @@ from backup.model.errors import ImbfsError
 from backup.model.ids import ObjectId, SnapshotId
 from backup.model.text import to_name
 from backup.objects.chunker import Chunker
+from backup.objects.hashing import Hasher, new_hasher
 from backup.ops.storing.monitor import Counts, Monitor
 from backup.ops.storing.parent import ParentDirectory, open_parent
 from backup.ops.storing.sources import Sources, plan_sources
@@ -186,6 +187,9 @@ class DryWriter:
         self._new: set[ObjectId] = set()
         self.bytes_added = 0
         self.bytes_stored = 0
+
+    def new_hasher(self) -> Hasher:
+        return new_hasher(self._repository.config.hash)
 
     def store(self, data: bytes | memoryview) -> ObjectId:
         object_id = self._repository.name(data)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from backup.model.ids import ObjectId, PackId, SegmentId
 from backup.objects.block import BlockKind
+from backup.objects.hashing import Hasher, new_hasher
 from backup.objects.pack import PackRecord
 from backup.objects.segment import encode_segment, segment_key
 from backup.objects.writer import PackWriter
@@ -63,6 +64,9 @@ class Writer:
             config.pack_size,
             self._pack_done,
         )
+
+    def new_hasher(self) -> Hasher:
+        return new_hasher(self._repository.config.hash)
 
     def store(self, data: bytes | memoryview) -> ObjectId:
         """Names a chunk, and stores it where the repository lacks it."""

@@ -72,6 +72,26 @@ def time_of(snapshot: Snapshot) -> datetime:
     return datetime.fromisoformat(snapshot.body.time)
 
 
+def previous(snapshot: Snapshot, snapshots: Sequence[Snapshot]) -> Snapshot | None:
+    """The parent; where that is gone, the one before of the same host and paths; None if there is none.
+
+    `snapshots` are oldest first.
+    """
+    for other in snapshots:
+        if other.id == snapshot.body.parent:
+            return other
+    if snapshot.body.parent is None:
+        return None
+    older = [
+        other
+        for other in snapshots
+        if other.body.started_ns < snapshot.body.started_ns
+        and other.body.host == snapshot.body.host
+        and other.body.paths == snapshot.body.paths
+    ]
+    return max(older, key=lambda other: other.body.started_ns, default=None)
+
+
 def select(selector: Selector, snapshots: Sequence[Snapshot]) -> Snapshot:
     """The snapshot meant; `snapshots` are oldest first. Raises `NotFound` with the candidates."""
     if selector.newest is not None:

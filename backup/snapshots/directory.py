@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator
 
 from backup.model.entry import Entry
 from backup.model.errors import Damaged
-from backup.model.ids import ObjectId
+from backup.model.ids import NO_OBJECT, ObjectId
 from backup.snapshots.extents import decode_content
 from backup.snapshots.tree import (
+    EXTRA_HASH,
     EXTRA_TARGET,
     EXTRA_XATTRS,
     NS,
@@ -116,6 +117,7 @@ def decode_entry(page: Page, position: int, read: Read) -> Entry:
     fields = dict(extra_fields(page.extra(position)))
     users, groups = page.owner_names
     kind = stat.S_IFMT(mode)
+    whole = fields.get(EXTRA_HASH, object_id if kind == stat.S_IFREG and object_id != NO_OBJECT else None)
     return Entry(
         name=page.names[position],
         mode=mode,
@@ -135,4 +137,5 @@ def decode_entry(page: Page, position: int, read: Read) -> Entry:
         target=bytes(fields.get(EXTRA_TARGET, b"")),
         xattrs=decode_xattrs(fields[EXTRA_XATTRS]) if EXTRA_XATTRS in fields else (),
         extents=decode_content(size, object_id, fields, read) if kind == stat.S_IFREG else (),
+        hash=None if whole is None else ObjectId(bytes(whole)),
     )

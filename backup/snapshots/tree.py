@@ -38,7 +38,7 @@ XATTR = struct.Struct("<HI")
 OWNER = struct.Struct("<BIB")
 
 #: What an entry's extra is made of.
-EXTRA_TARGET, EXTRA_XATTRS, EXTRA_EXTENTS, EXTRA_EXTENT_LISTS = 1, 2, 3, 4
+EXTRA_TARGET, EXTRA_XATTRS, EXTRA_EXTENTS, EXTRA_EXTENT_LISTS, EXTRA_HASH = 1, 2, 3, 4, 5
 OWNER_USER, OWNER_GROUP = 0, 1
 
 MAX_NAME = 255
@@ -115,13 +115,21 @@ def encode_branch(children: list[tuple[bytes, ObjectId, int]]) -> bytes:
     return b"".join((head, *rows, *ends, *names))
 
 
-def encode_extra(target: bytes, xattrs: tuple[tuple[bytes, bytes], ...], extents: bytes = b"") -> bytes:
+def encode_extra(
+    target: bytes,
+    xattrs: tuple[tuple[bytes, bytes], ...],
+    extents: bytes = b"",
+    whole: bytes | None = None,
+) -> bytes:
+    """`extents` as `encode_content` gives it; `whole` is the hash of all of a file's bytes."""
     parts = []
     if target:
         parts += [EXTRA.pack(EXTRA_TARGET, len(target)), target]
     if xattrs:
         packed = b"".join(XATTR.pack(len(name), len(value)) + name + value for name, value in xattrs)
         parts += [EXTRA.pack(EXTRA_XATTRS, len(packed)), packed]
+    if whole is not None:
+        parts += [EXTRA.pack(EXTRA_HASH, len(whole)), whole]
     return b"".join(parts) + extents
 
 

@@ -1,24 +1,47 @@
-"""An open file of a snapshot."""
+"""An open file of a view."""
 
+import os
 from bisect import bisect_right
+from collections.abc import Callable
 
 from backup.model.entry import Extent
 from backup.model.errors import Damaged
-from backup.objects.pack import Place
+from backup.model.ids import ObjectId
 from backup.objects.reader import ObjectReader
 from backup.objects.writer import BLOCK_SIZE
 
 Buffer = bytes | memoryview
 
 
-class FileContent:
-    """Reads by offset. `path` is for messages. Several threads may read at once."""
+class BytesContent:
+    """A file that is in memory."""
 
-    def __init__(self, reader: ObjectReader, extents: tuple[Extent, ...], path: bytes) -> None:
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def read_now(self, offset: int, size: int) -> Buffer:
+        return self.read(offset, size)
+
+    def read(self, offset: int, size: int) -> Buffer:
+        return self._data[offset : offset + size]
+
+
+class FileContent:
+    """Reads by offset. Several threads may read at once."""
+
+    def __init__(
+        self,
+        reader: ObjectReader,
+        extents: tuple[Extent, ...],
+        describe: Callable[[], bytes],
+        allow_damaged: bool = False,
+    ) -> None:
+        """`describe` gives the path for messages; `allow_damaged`: zeros in place of what is damaged."""
         self._reader = reader
         self._extents = extents
         self._ends = [extent.end for extent in extents]
-        self._path = path
+        self._describe = describe
+        self._allow_damaged = allow_damaged
 
     @property
     def size(self) -> int:
@@ -32,13 +55,17 @@ class FileContent:
         first = bisect_right(self._ends, offset)
         end = min(offset + size, self.size)
         for extent in self._extents[first:]:
-            if extent.chunk is not None and not self._quick(self._place(extent)):
+            if extent.chunk is not None and not self._quick(extent.chunk):
                 return None
             if extent.end >= end:
                 break
         return self.read(offset, size)
 
-    def _quick(self, place: Place) -> bool:
+    def _quick(self, chunk: ObjectId) -> bool:
+        try:
+            place = self._reader.place(chunk)
+        except Damaged:
+            return True
         return place.plain <= BLOCK_SIZE * 2 or self._reader.cached(place)
 
     def read(self, offset: int, size: int) -> Buffer:
@@ -62,26 +89,11 @@ class FileContent:
         if extent.chunk is None:
             return bytes(stop - offset)
         try:
-            data = self._reader.read_at(extent.chunk, self._place(extent))
+            data = self._reader.read(extent.chunk)
+            if len(data) != extent.end - start:
+                raise Damaged("a chunk is not as long as its file says")
         except Damaged as error:
-            raise Damaged(f"{self._path!r}: {error}") from error
-        if len(data) != extent.end - start:
-            raise Damaged(f"{self._path!r}: a chunk is not as long as its file says")
+            if self._allow_damaged:
+                return bytes(stop - offset)
+            raise Damaged(f"{os.fsdecode(self._describe())}: {error}") from error
         return data[offset - start : stop - start]
-
-    def _place(self, extent: Extent) -> Place:
-        assert extent.chunk is not None
-        return self._reader.place(extent.chunk)
-
-    def data_extent(self, offset: int) -> tuple[int, int]:
-        """Start and end of the first run of data at or after `offset`; (size, size) if none."""
-        number = bisect_right(self._ends, offset)
-        while number < len(self._extents) and self._extents[number].chunk is None:
-            offset = self._ends[number]
-            number += 1
-        if number == len(self._extents):
-            return self.size, self.size
-        end = number
-        while end < len(self._extents) and self._extents[end].chunk is not None:
-            end += 1
-        return offset, self._ends[end - 1]

@@ -1,34 +1,70 @@
-"""From a snapshot to the view that shows it."""
+"""From snapshots to the view that shows them."""
 
 import stat
 
-from backup.model.entry import Entry
 from backup.model.errors import NotFound
 from backup.model.inode import Statistics
 from backup.repository import Repository
+from backup.snapshots.catalogue import time_of
+from backup.snapshots.difference import Spot
+from backup.snapshots.directory import Directory
 from backup.snapshots.manifest import Snapshot
 from backup.snapshots.paths import find_entry
-from backup.views.snapshot import SnapshotView
+from backup.snapshots.tree import Page
+from backup.views.folder import MadeDirectory
+from backup.views.increment import increment_folder
+from backup.views.inodes import InodeView
+from backup.views.repository import repository_node
+from backup.views.snapshot import Directories, Options, Scope, SnapshotNode
 
 
-def open_snapshot(repository: Repository, snapshot: Snapshot, path: bytes = b"") -> SnapshotView:
+def open_snapshot(
+    repository: Repository, snapshot: Snapshot, path: bytes = b"", options: Options | None = None
+) -> InodeView:
     """The view of a snapshot from `path` down; a file's directory where the path names a file.
 
     Raises `NotFound` or `Damaged`.
     """
+    scope = Scope(Directories(repository), snapshot.id, options or Options())
+    page, position = directory_spot(repository, snapshot, path)
     counted = snapshot.body.statistics
-    return SnapshotView(
-        repository,
-        _directory_at(repository, snapshot, path),
-        Statistics(counted.bytes, counted.files + counted.dirs),
-        without_xattrs=False,
+    statistics = Statistics(counted.bytes, counted.files + counted.dirs)
+    return InodeView(SnapshotNode(scope, page, position), statistics)
+
+
+def open_increment(
+    repository: Repository, before: Snapshot | None, after: Snapshot, options: Options | None = None
+) -> InodeView:
+    """The view of what `after` changed against `before`; all of it where there is no `before`."""
+    directories, options = Directories(repository), options or Options()
+    time_ns = int(time_of(after).timestamp() * 1e9)
+    folder = increment_folder(
+        Scope(directories, after.id if before is None else before.id, options),
+        Scope(directories, after.id, options),
+        None if before is None else directory_spot(repository, before, b""),
+        directory_spot(repository, after, b""),
+        time_ns,
     )
+    counted = after.body.statistics
+    statistics = Statistics(counted.bytes, counted.files + counted.dirs)
+    return InodeView(MadeDirectory(lambda: folder, time_ns), statistics)
 
 
-def _directory_at(repository: Repository, snapshot: Snapshot, path: bytes) -> Entry:
+def open_repository(repository: Repository, layout: str = "", options: Options | None = None) -> InodeView:
+    """The view of all snapshots. `layout` is "" or "shadow" (for Samba's shadow_copy2)."""
+    return InodeView(repository_node(repository, layout, options or Options()), Statistics(0, 0))
+
+
+def directory_spot(repository: Repository, snapshot: Snapshot, path: bytes) -> Spot:
+    """Where the entry of the directory at `path` is, or of the directory that holds the file there."""
     entry, parts = find_entry(snapshot, path, repository.tree)
-    if entry.tree is not None:
-        return entry
-    if not stat.S_ISREG(entry.mode):
-        raise NotFound(f"{path.decode(errors='backslashreplace')} is a {entry.kind}: name a directory")
-    return find_entry(snapshot, b"/".join(parts[:-1]), repository.tree)[0]
+    if entry.tree is None:
+        if not stat.S_ISREG(entry.mode):
+            raise NotFound(f"{path.decode(errors='backslashreplace')} is a {entry.kind}: name a directory")
+        parts = parts[:-1]
+    directory = Directory(snapshot.root, repository.tree, root=True)
+    spot: tuple[Page, int] = directory.at(0)
+    for name in parts:
+        directory = Directory(spot[0].ref(spot[1])[0], repository.tree)
+        spot = directory.at(directory.find(name))
+    return spot

@@ -1,40 +1,29 @@
-"""One snapshot, or a directory of one, as a read-only file system.
+"""One snapshot, or a directory of one."""
 
-An inode's number is that of its directory, given when the directory is first entered, with the
-position in that directory's tree: only directories that were visited cost memory. The names of one
-hard-linked file share the number of the one met first.
-"""
-
-import errno
 import stat
 from collections import OrderedDict
-from collections.abc import Iterator
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Iterator
+from typing import Protocol
 
-from backup.model.entry import Entry, Extent
-from backup.model.ids import NO_OBJECT, ObjectId
-from backup.model.inode import Attributes, Statistics
+from backup.model.entry import Extent
+from backup.model.errors import Damaged
+from backup.model.ids import NO_OBJECT, ObjectId, SnapshotId
+from backup.model.inode import Attributes
+from backup.objects.hashing import NameOf
 from backup.objects.reader import ObjectReader
 from backup.snapshots.directory import Directory, decode_entry
 from backup.snapshots.extents import decode_content
 from backup.snapshots.tree import NS, STAT, Buffer, Page, extra_fields
 from backup.views.content import FileContent
+from backup.views.folder import BLOCK, FOREVER, SECTOR, Describe, Folder, not_a_directory
 
-ROOT = 1
-#: Numbers below are the root's and nobody's.
-_FIRST = 2
-_POSITION_BITS = 32
-_POSITION_MASK = (1 << _POSITION_BITS) - 1
-
-#: What the kernel may take as for ever: a snapshot never changes.
-FOREVER = 365 * 24 * 3600.0
 #: Entries of directories kept at hand, at some 200 bytes each.
 CACHE_ENTRIES = 200_000
-
-BLOCK = 4096
-SECTOR = 512
 #: A shorter target lies in the inode itself, on most file systems.
 INLINE_TARGET = 60
+
+#: Answered by name; listed only where that is asked for.
+XATTR_PREFIX = b"user.imbfs."
 
 
 class Trees(Protocol):
@@ -43,197 +32,213 @@ class Trees(Protocol):
     @property
     def reader(self) -> ObjectReader: ...
 
+    @property
+    def name(self) -> NameOf: ...
+
     def tree(self, tree_id: ObjectId) -> Buffer: ...
 
 
-class _Visited(NamedTuple):
-    """A directory that was entered: its entry's inode, its tree, its name, the directory above."""
+class Directories:
+    """The directories used last, of all snapshots that a mount shows."""
 
-    ino: int
-    tree: ObjectId
-    name: bytes
-    above: int
+    def __init__(self, trees: Trees, room: int = CACHE_ENTRIES) -> None:
+        self.trees = trees
+        self._room = room
+        self._kept: OrderedDict[ObjectId, Directory] = OrderedDict()
+
+    def get(self, tree: ObjectId) -> Directory:
+        directory = self._kept.get(tree)
+        if directory is not None:
+            self._kept.move_to_end(tree)
+            return directory
+        directory = self._kept[tree] = Directory(tree, self.trees.tree)
+        self._room -= directory.kept_entries
+        while self._room < 0 and len(self._kept) > 1:
+            self._room += self._kept.popitem(last=False)[1].kept_entries
+        return directory
 
 
-class SnapshotView:
-    """Called from one thread; what `open` gives may be read from others."""
+class Scope:
+    """One snapshot as shown at one place: what its folders share.
 
-    def __init__(self, trees: Trees, root: Entry, statistics: Statistics, without_xattrs: bool) -> None:
-        """`root` is the directory to show; its name is not shown."""
-        if root.tree is None:
-            raise NotADirectoryError(errno.ENOTDIR, "not a directory")
-        self._trees = trees
-        self._root = root
-        self._statistics = statistics
-        self.without_xattrs = without_xattrs
-        self._visited = [_Visited(ROOT, root.tree, b"", 0)]
-        self._numbers = {ROOT: 0}
+    The names of one hard-linked file share the inode of the name met first.
+    """
+
+    __slots__ = ("_links", "directories", "options", "snapshot")
+
+    def __init__(self, directories: Directories, snapshot: SnapshotId, options: "Options") -> None:
+        self.directories = directories
+        self.snapshot = snapshot
+        self.options = options
         self._links: dict[tuple[int, bytes], int] = {}
-        self._directories = _DirectoryCache()
 
-    def timeout(self, ino: int) -> float:
-        return FOREVER
+    def shared_inode(self, page: Page, position: int, own: int) -> int:
+        """`own`, or the number of another name of the same hard-linked file that was met before."""
+        record = page.stat(position)
+        if int.from_bytes(record[12:16], "little") < 2 or (record[1] & 0xF0) == 0x40:
+            return own
+        return self._links.setdefault((page.ref(position)[3], bytes(record)), own)
 
-    def statistics(self) -> Statistics:
-        return self._statistics
 
-    # Inodes
+class Options:
+    """`allow_damaged`: zeros in place of what is damaged. `list_xattrs`: `user.imbfs.*` are listed."""
+
+    def __init__(self, allow_damaged: bool = False, list_xattrs: bool = False) -> None:
+        self.allow_damaged = allow_damaged
+        self.list_xattrs = list_xattrs
+
+
+class SnapshotNode:
+    """One entry of a page."""
+
+    __slots__ = ("_page", "_position", "_scope")
+
+    def __init__(self, scope: Scope, page: Page, position: int) -> None:
+        self._scope = scope
+        self._page = page
+        self._position = position
 
     def attributes(self, ino: int) -> Attributes:
-        if ino == ROOT:
-            return _of_entry(ROOT, self._root)
-        page, position = self._locate(ino)
-        return self._attributes(ino, page, position)
+        return attributes_of(self._page, self._position, ino, self._read)
 
-    def lookup(self, parent: int, name: bytes) -> Attributes:
-        number = self._enter(parent)
-        if name == b".":
-            return self.attributes(parent)
-        if name == b"..":
-            return self.attributes(self._visited[self._visited[number].above].ino)
-        directory = self._directory(number)
-        position = directory.find(name)
-        if position < 0:
-            raise FileNotFoundError(errno.ENOENT, "no such name", name)
-        page, local = directory.at(position)
-        return self._attributes(self._ino(number, position, page, local), page, local)
+    def _read(self, tree: ObjectId) -> Buffer:
+        return self._scope.directories.trees.tree(tree)
 
-    def entries(self, ino: int, start: int) -> Iterator[tuple[bytes, Attributes, int]]:
-        number = self._enter(ino)
-        directory = self._directory(number)
+    @property
+    def _mode(self) -> int:
+        return int.from_bytes(self._page.stat(self._position)[:4], "little")
+
+    def target(self) -> bytes:
+        if not stat.S_ISLNK(self._mode):
+            raise OSError(22, "not a symbolic link")
+        return decode_entry(self._page, self._position, self._read).target
+
+    def xattrs(self) -> dict[bytes, bytes]:
+        found = dict(decode_entry(self._page, self._position, self._read).xattrs)
+        if self._scope.options.list_xattrs:
+            for name in _VIRTUAL:
+                value = self.xattr(XATTR_PREFIX + name)
+                if value is not None:
+                    found[XATTR_PREFIX + name] = value
+        return found
+
+    def xattr(self, name: bytes) -> bytes | None:
+        if name.startswith(XATTR_PREFIX):
+            make = _VIRTUAL.get(name.removeprefix(XATTR_PREFIX))
+            if make is not None:
+                return make(self)
+        return dict(decode_entry(self._page, self._position, self._read).xattrs).get(name)
+
+    def open(self, describe: Describe) -> FileContent:
+        if not stat.S_ISREG(self._mode):
+            raise OSError(22, "not a regular file")
+        reader = self._scope.directories.trees.reader
+        return FileContent(reader, self._extents(), describe, self._scope.options.allow_damaged)
+
+    def _extents(self) -> tuple[Extent, ...]:
+        size = STAT.unpack(self._page.stat(self._position))[4]
+        fields = dict(extra_fields(self._page.extra(self._position)))
+        return decode_content(size, self._page.ref(self._position)[0], fields, self._read)
+
+    def enter(self) -> Folder:
+        if not stat.S_ISDIR(self._mode):
+            not_a_directory()
+        return SnapshotFolder(self._scope, self._page.ref(self._position)[0])
+
+    # Virtual attributes
+
+    def hash_text(self) -> bytes | None:
+        """The hash of a file's bytes, or of a directory's tree, in hex; None for all else."""
+        entry = decode_entry(self._page, self._position, self._read)
+        name = entry.tree or entry.hash
+        return None if name is None else name.hex().encode()
+
+    def id_text(self) -> bytes:
+        """The same wherever all that the snapshot keeps of this entry is the same."""
+        row = self._page.row(self._position)
+        return self._scope.directories.trees.name(row.stat + row.object + row.extra).hex().encode()
+
+    def snapshot_text(self) -> bytes:
+        return self._scope.snapshot.encode()
+
+    def damaged_text(self) -> bytes:
+        """Whether any of the content cannot be read: all of it is read to tell."""
+        try:
+            if stat.S_ISREG(self._mode):
+                for extent in self._extents():
+                    if extent.chunk is not None:
+                        self._scope.directories.trees.reader.read(extent.chunk)
+            elif stat.S_ISDIR(self._mode):
+                self._scope.directories.get(self._page.ref(self._position)[0])
+        except Damaged:
+            return b"1"
+        return b"0"
+
+
+_VIRTUAL: dict[bytes, Callable[[SnapshotNode], bytes | None]] = {
+    b"hash": SnapshotNode.hash_text,
+    b"id": SnapshotNode.id_text,
+    b"snapshot": SnapshotNode.snapshot_text,
+    b"damaged": SnapshotNode.damaged_text,
+}
+
+
+class SnapshotFolder:
+    """A directory of a snapshot, read in place."""
+
+    __slots__ = ("_scope", "_tree")
+
+    timeout = FOREVER
+
+    def __init__(self, scope: Scope, tree: ObjectId) -> None:
+        self._scope = scope
+        self._tree = tree
+
+    def _directory(self) -> Directory:
+        return self._scope.directories.get(self._tree)
+
+    def find(self, name: bytes) -> int:
+        return self._directory().find(name)
+
+    def node(self, position: int) -> SnapshotNode:
+        page, local = self._directory().at(position)
+        return SnapshotNode(self._scope, page, local)
+
+    def name(self, position: int) -> bytes:
+        page, local = self._directory().at(position)
+        return page.names[local]
+
+    def inode(self, position: int, own: int) -> int:
+        page, local = self._directory().at(position)
+        return self._scope.shared_inode(page, local, own)
+
+    def entries(self, first: int, start: int) -> Iterator[tuple[bytes, Attributes, int]]:
+        directory = self._directory()
+        read = self._scope.directories.trees.tree
         position = start
         while position < len(directory):
             page, local = directory.at(position)
             for here in range(local, len(page)):
-                own = self._ino(number, position, page, here)
+                ino = self._scope.shared_inode(page, here, first + position)
                 position += 1
-                yield page.names[here], self._attributes(own, page, here), position
-
-    def target(self, ino: int) -> bytes:
-        entry = self._entry(ino)
-        if not stat.S_ISLNK(entry.mode):
-            raise OSError(errno.EINVAL, "not a symbolic link")
-        return entry.target
-
-    def xattrs(self, ino: int) -> dict[bytes, bytes]:
-        return dict(self._entry(ino).xattrs)
-
-    def open(self, ino: int) -> FileContent:
-        page, position = self._locate(ino)
-        record, ref = STAT.unpack(page.stat(position)), page.ref(position)
-        if not stat.S_ISREG(record[0]):
-            raise OSError(errno.EINVAL, "not a regular file")
-        fields = dict(extra_fields(page.extra(position)))
-        extents = decode_content(record[4], ref[0], fields, self._trees.tree)
-        return FileContent(self._trees.reader, extents, self.path(ino))
-
-    def path(self, ino: int) -> bytes:
-        """The path from the view's root, for messages."""
-        if ino == ROOT:
-            return b"."
-        number, position = _split(ino)
-        page, local = self._directory(number).at(position)
-        parts = [page.names[local]]
-        while number:
-            parts.append(self._visited[number].name)
-            number = self._visited[number].above
-        return b"/".join(reversed(parts))
-
-    def _entry(self, ino: int) -> Entry:
-        if ino == ROOT:
-            return self._root
-        page, position = self._locate(ino)
-        return decode_entry(page, position, self._trees.tree)
-
-    def _locate(self, ino: int) -> tuple[Page, int]:
-        number, position = _split(ino)
-        try:
-            return self._directory(number).at(position)
-        except IndexError:
-            raise OSError(errno.ESTALE, "no such inode") from None
-
-    def _enter(self, ino: int) -> int:
-        """The number of a directory; it gets one when it is first entered."""
-        number = self._numbers.get(ino)
-        if number is not None:
-            return number
-        page, position = self._locate(ino)
-        if not stat.S_ISDIR(STAT.unpack(page.stat(position))[0]):
-            raise NotADirectoryError(errno.ENOTDIR, "not a directory")
-        number = len(self._visited)
-        above = _split(ino)[0]
-        self._visited.append(_Visited(ino, page.ref(position)[0], page.names[position], above))
-        self._numbers[ino] = number
-        return number
-
-    def _directory(self, number: int) -> Directory:
-        directory = self._directories.get(number)
-        if directory is None:
-            if number >= len(self._visited):
-                raise OSError(errno.ESTALE, "no such inode")
-            directory = Directory(self._visited[number].tree, self._read_tree)
-            self._directories.put(number, directory)
-        return directory
-
-    def _read_tree(self, tree: ObjectId) -> Buffer:
-        return self._trees.tree(tree)
-
-    def _ino(self, number: int, position: int, page: Page, local: int) -> int:
-        ino = (number << _POSITION_BITS | position) + _FIRST
-        record = page.stat(local)
-        if _nlink(record) < 2 or _is_directory(record):
-            return ino
-        return self._links.setdefault((page.ref(local)[3], bytes(record)), ino)
-
-    def _attributes(self, ino: int, page: Page, position: int) -> Attributes:
-        mode, uid, gid, nlink, size, m_s, c_s, m_ns, c_ns, _, rdev = STAT.unpack(page.stat(position))
-        blocks = self._blocks(mode, size, page, position)
-        return Attributes(ino, mode, nlink, uid, gid, rdev, size, blocks, m_s * NS + m_ns, c_s * NS + c_ns)
-
-    def _blocks(self, mode: int, size: int, page: Page, position: int) -> int:
-        if size and stat.S_ISREG(mode):
-            object_id = page.ref(position)[0]
-            if object_id == NO_OBJECT:
-                fields = dict(extra_fields(page.extra(position)))
-                return allocated(decode_content(size, object_id, fields, self._trees.tree))
-        return _plain_blocks(mode, size)
+                yield page.names[here], attributes_of(page, here, ino, read), position
 
 
-def _split(ino: int) -> tuple[int, int]:
-    """Number of the directory, and position in it."""
-    if ino < _FIRST:
-        return 0, 0
-    return (ino - _FIRST) >> _POSITION_BITS, (ino - _FIRST) & _POSITION_MASK
-
-
-def _is_directory(record: Buffer) -> bool:
-    return (record[1] & 0xF0) == 0x40
-
-
-def _nlink(record: Buffer) -> int:
-    return int.from_bytes(record[12:16], "little")
-
-
-def _of_entry(ino: int, entry: Entry) -> Attributes:
-    return Attributes(
-        ino,
-        entry.mode,
-        entry.nlink,
-        entry.uid,
-        entry.gid,
-        entry.rdev,
-        entry.size,
-        _plain_blocks(entry.mode, entry.size),
-        entry.mtime_ns,
-        entry.ctime_ns,
-    )
-
-
-def _plain_blocks(mode: int, size: int) -> int:
-    """As most file systems allocate: whole blocks, and short symlink targets in the inode."""
-    if stat.S_ISREG(mode) or stat.S_ISDIR(mode) or (stat.S_ISLNK(mode) and size >= INLINE_TARGET):
-        return -(-size // BLOCK) * (BLOCK // SECTOR)
-    return 0
+def attributes_of(page: Page, position: int, ino: int, read: Callable[[ObjectId], Buffer]) -> Attributes:
+    """The attributes of one entry, straight from its record."""
+    mode, uid, gid, nlink, size, m_s, c_s, m_ns, c_ns, _, rdev = STAT.unpack(page.stat(position))
+    kind = mode & 0o170000
+    if kind == stat.S_IFREG:
+        if size and page.ref(position)[0] == NO_OBJECT:
+            fields = dict(extra_fields(page.extra(position)))
+            blocks = allocated(decode_content(size, NO_OBJECT, fields, read))
+        else:
+            blocks = -(-size // BLOCK) * (BLOCK // SECTOR)
+    elif kind == stat.S_IFDIR or (kind == stat.S_IFLNK and size >= INLINE_TARGET):
+        blocks = -(-size // BLOCK) * (BLOCK // SECTOR)
+    else:
+        blocks = 0
+    return Attributes(ino, mode, nlink, uid, gid, rdev, size, blocks, m_s * NS + m_ns, c_s * NS + c_ns)
 
 
 def allocated(extents: tuple[Extent, ...]) -> int:
@@ -247,23 +252,3 @@ def allocated(extents: tuple[Extent, ...]) -> int:
             blocks += covered - first
         start = extent.end
     return blocks * (BLOCK // SECTOR)
-
-
-class _DirectoryCache:
-    """The directories used last, bounded by the number of their entries."""
-
-    def __init__(self, room: int = CACHE_ENTRIES) -> None:
-        self._room = room
-        self._kept: OrderedDict[int, Directory] = OrderedDict()
-
-    def get(self, number: int) -> Directory | None:
-        directory = self._kept.get(number)
-        if directory is not None:
-            self._kept.move_to_end(number)
-        return directory
-
-    def put(self, number: int, directory: Directory) -> None:
-        self._kept[number] = directory
-        self._room -= directory.kept_entries
-        while self._room < 0 and len(self._kept) > 1:
-            self._room += self._kept.popitem(last=False)[1].kept_entries

@@ -37,8 +37,6 @@ class Bytes:
     def read(self, offset: int, size: int) -> bytes | memoryview:
         return self.data[offset : offset + size]
 
-    def data_extent(self, offset: int) -> tuple[int, int]:
-        return min(offset, len(self.data)), len(self.data)
 
 
 class Slow(Bytes):
@@ -166,6 +164,9 @@ class Sample:
         if isinstance(xattrs, BaseException):
             raise xattrs
         return xattrs
+
+    def xattr(self, ino: int, name: bytes) -> bytes | None:
+        return self.xattrs(ino).get(name)
 
     def open(self, ino: int) -> Content:
         content = self.nodes[ino].content

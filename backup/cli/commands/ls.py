@@ -79,13 +79,8 @@ def record(path: bytes, entry: Entry) -> dict[str, Any]:
         "mtime": time_text(entry.mtime_ns),
         "target": to_name(entry.target) if entry.kind == "symlink" else None,
         "nlink": entry.nlink,
-        "hash": entry.tree.hex() if entry.tree else _only_chunk(entry),
+        "hash": name.hex() if (name := entry.tree or entry.hash) else None,
     }
-
-
-def _only_chunk(entry: Entry) -> str | None:
-    chunk = entry.extents[0].chunk if len(entry.extents) == 1 else None
-    return chunk.hex() if chunk else None
 
 
 def _show_json_array(records: Iterator[dict[str, Any]]) -> None:

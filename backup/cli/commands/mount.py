@@ -10,25 +10,46 @@ from typing import TYPE_CHECKING
 
 from backup.cli import exits
 from backup.cli.context import Context
-from backup.cli.selecting import add_filters, find_target
-from backup.model.errors import ImbfsError
+from backup.cli.selecting import add_filters, filter_of, find_target
+from backup.model.errors import ImbfsError, UsageError
 from backup.model.ids import SHORT_ID
+from backup.model.selector import parse_selector
 
 if TYPE_CHECKING:
-    from backup.views.snapshot import SnapshotView
+    from backup.repository import Repository
+    from backup.snapshots.manifest import Snapshot
+    from backup.views.inodes import InodeView
+    from backup.views.snapshot import Options
 
-SUMMARY = "show a snapshot as a read-only file system"
+SUMMARY = "show a snapshot, or all of them, as a read-only file system"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("target", metavar="SNAPSHOT[:PATH]", help="a snapshot, and a directory in it")
+    parser.add_argument(
+        "target", metavar="SNAPSHOT[:PATH]", nargs="?", help="a snapshot, and a directory in it (all of them)"
+    )
     parser.add_argument("mountpoint", metavar="MOUNTPOINT", help="an empty directory")
     parser.add_argument("-f", "--foreground", action="store_true", help="stay until it is unmounted")
     parser.add_argument(
-        "-o", metavar="OPT,…", dest="options", action="append", default=[],
-        help="mount options: allow_other, uid=, gid=, umask=, and the kernel's own",
+        "--increment", action="store_true",
+        help="show what the snapshot changed against its parent; with A..B, what B changed against A",
     )  # fmt: skip
+    parser.add_argument(
+        "-o", metavar="OPT,…", dest="options", action="append", default=[],
+        help="allow_other, uid=, gid=, umask=, allow_damaged, list_xattrs, layout=shadow, the kernel's own",
+    )  # fmt: skip
+    parser.add_argument(
+        "--idle-timeout", metavar="SECONDS", type=_seconds, help="unmount when it was not used for so long"
+    )
+    parser.add_argument("--log-file", metavar="FILE", type=Path, help="where the driver in background logs")
     add_filters(parser)
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 < seconds < 1e9:
+        raise ValueError(text)
+    return seconds
 
 
 def run(context: Context, arguments: argparse.Namespace) -> int:
@@ -36,29 +57,107 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
     from fusefs.mounting import serve
     from fusefs.mountpoint import MountError, check_mountpoint
 
+    own, options = _own_options(arguments.options)
+    if arguments.increment and not arguments.target:
+        raise UsageError("--increment: name the snapshot")
+    if own.layout and arguments.target:
+        raise UsageError(f"layout={own.layout} shows all snapshots: name none")
     _refuse_repository(context.repository_path, Path(arguments.mountpoint))
 
     @contextmanager
-    def view() -> "Iterator[SnapshotView]":
-        from backup.views.open import open_snapshot
-
+    def view() -> "Iterator[InodeView]":
         with context.open_repository() as repository:
-            snapshot, path = find_target(context, repository, arguments.target, arguments)
-            yield open_snapshot(repository, snapshot, path)
+            yield _open(context, repository, arguments, own)
 
-    options = [option for text in arguments.options for option in text.split(",") if option]
-    options.insert(0, f"fsname={context.repository_path}#{_shown(arguments.target)}")
+    shown = f"#{_shown(arguments.target)}" if arguments.target else ""
+    if not any(option.startswith("fsname=") for option in options):
+        options.insert(0, f"fsname={context.repository_path}{shown}")
+    log_file = arguments.log_file and arguments.log_file.absolute()
     try:
         point = check_mountpoint(arguments.mountpoint)
         if arguments.foreground:
-            logging.basicConfig(level=logging.INFO, format="imbfs: %(message)s")
-            with view() as shown:
-                serve(shown, point, options)
+            logging.basicConfig(level=logging.INFO, format="imbfs: %(message)s", filename=log_file)
+            with view() as opened:
+                serve(opened, point, options, on_ready=_notify_ready, idle_timeout=arguments.idle_timeout)
         else:
-            mount_in_background(view, point, options)
+            mount_in_background(view, point, options, log_file=log_file, idle_timeout=arguments.idle_timeout)
     except MountError as error:
         raise ImbfsError(str(error)) from error
     return exits.DONE
+
+
+class _Own:
+    """Mount options that say what is shown: ours, not the kernel's."""
+
+    def __init__(self) -> None:
+        self.layout = ""
+        self.allow_damaged = False
+        self.list_xattrs = False
+
+    def view_options(self) -> "Options":
+        from backup.views.snapshot import Options
+
+        return Options(self.allow_damaged, self.list_xattrs)
+
+
+def _own_options(given: list[str]) -> tuple[_Own, list[str]]:
+    """Ours, and what is left for the driver. Raises `UsageError`."""
+    own, rest = _Own(), []
+    for option in (option for text in given for option in text.split(",") if option):
+        name, _, value = option.partition("=")
+        if name == "layout":
+            if value not in ("default", "shadow"):
+                raise UsageError(f"-o {option}: layout is default or shadow")
+            own.layout = "" if value == "default" else value
+        elif option in ("allow_damaged", "list_xattrs"):
+            setattr(own, option, True)
+        else:
+            rest.append(option)
+    return own, rest
+
+
+def _open(
+    context: Context, repository: "Repository", arguments: argparse.Namespace, own: _Own
+) -> "InodeView":
+    from backup.views.open import open_increment, open_repository, open_snapshot
+
+    options = own.view_options()
+    if not arguments.target:
+        return open_repository(repository, own.layout, options)
+    if arguments.increment:
+        before, after = _pair(context, repository, arguments)
+        return open_increment(repository, before, after, options)
+    snapshot, path = find_target(context, repository, arguments.target, arguments)
+    return open_snapshot(repository, snapshot, path, options)
+
+
+def _pair(
+    context: Context, repository: "Repository", arguments: argparse.Namespace
+) -> "tuple[Snapshot | None, Snapshot]":
+    """The two snapshots that `A..B` names, or a snapshot and its parent."""
+    from backup.snapshots.catalogue import previous, select
+
+    snapshots = repository.snapshots(filter_of(arguments))
+    first, dots, second = arguments.target.partition("..")
+    if dots:
+        one, other = (select(parse_selector(text, context.now()), snapshots) for text in (first, second))
+        return one, other
+    after = select(parse_selector(arguments.target, context.now()), snapshots)
+    before = previous(after, repository.snapshots())
+    if before is not None and before.id != after.body.parent:
+        context.notice(f"its parent is gone: compared with {before.id[:SHORT_ID]}")
+    return before, after
+
+
+def _notify_ready() -> None:
+    """Tells a service manager that the mount answers (sd_notify(3))."""
+    import socket
+
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if address[:1] in ("/", "@"):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+            notify.connect("\0" + address[1:] if address[0] == "@" else address)
+            notify.sendall(b"READY=1")
 
 
 def _shown(target: str) -> str:

@@ -7,6 +7,7 @@ from typing import NamedTuple, Protocol
 from backup.model.entry import FLAG_CHANGING, Extent
 from backup.model.ids import ObjectId
 from backup.objects.chunker import Chunker
+from backup.objects.hashing import Hasher
 from backup.source.attributes import Xattr, xattrs_of
 from backup.source.descent import Identity, open_file
 from backup.source.extents import data_extents, looks_sparse
@@ -18,15 +19,21 @@ ATTEMPTS = 2
 class Store(Protocol):
     """What reading a file needs of the repository."""
 
+    def new_hasher(self) -> Hasher: ...
+
     def store(self, data: bytes | memoryview) -> ObjectId: ...
 
 
 class Content(NamedTuple):
-    """What was read, with the status that it belongs to. `size` is what the extents cover."""
+    """What was read, with the status that it belongs to. `size` is what the extents cover.
+
+    `hash` is that of all bytes where there are several chunks; None for one, and for files with holes.
+    """
 
     status: os.stat_result
     size: int
     extents: list[Extent]
+    hash: bytes | None
     xattrs: tuple[Xattr, ...]
     flags: int
 
@@ -44,15 +51,15 @@ def store_file(
     fd, before = open_file(dir_fd, name, expected)
     try:
         for attempt in range(1, ATTEMPTS + 1):
-            extents = _store_extents(fd, before, store, chunker, progress)
+            extents, whole = _store_extents(fd, before, store, chunker, progress)
             size = extents[-1].end if extents else 0
             xattrs = xattrs_of(fd)
             after = os.fstat(fd)
             if _same(before, after) and size == before.st_size:
-                return Content(after, size, extents, xattrs, 0)
+                return Content(after, size, extents, whole, xattrs, 0)
             if attempt < ATTEMPTS:
                 before = after
-        return Content(before, size, extents, xattrs, FLAG_CHANGING)
+        return Content(before, size, extents, whole, xattrs, FLAG_CHANGING)
     finally:
         os.close(fd)
 
@@ -67,13 +74,28 @@ def _same(before: os.stat_result, after: os.stat_result) -> bool:
 
 def _store_extents(
     fd: int, status: os.stat_result, store: Store, chunker: Chunker, progress: Progress
-) -> list[Extent]:
-    """Chunks and holes in order. Ends early where the file does."""
+) -> tuple[list[Extent], bytes | None]:
+    """Chunks and holes in order, and the hash of several chunks. Ends early where the file does."""
     size = status.st_size
-    runs = data_extents(fd, size) if looks_sparse(status) else iter(((0, size),))
+    if looks_sparse(status):
+        return _store_runs(fd, size, store, chunker, progress), None
+    extents: list[Extent] = []
+    hasher = store.new_hasher() if size > chunker.single else None
+    at = 0
+    for chunk in chunker.cut(fd, 0, size):
+        if hasher is not None:
+            hasher.update(chunk)
+        at += len(chunk)
+        extents.append(Extent(at, store.store(chunk)))
+        progress(len(chunk))
+    return extents, hasher.digest() if hasher is not None and len(extents) > 1 else None
+
+
+def _store_runs(fd: int, size: int, store: Store, chunker: Chunker, progress: Progress) -> list[Extent]:
+    """The chunks of a file's runs of data, and the holes between them: those are not read."""
     extents: list[Extent] = []
     at = 0
-    for start, end in runs:
+    for start, end in data_extents(fd, size):
         if start > at:
             extents.append(Extent(start, None))
         at = start

@@ -7,6 +7,7 @@ from typing import Protocol
 from backup.model.entry import FLAG_CHANGING
 from backup.model.ids import NO_OBJECT, ObjectId
 from backup.objects.chunker import Chunker
+from backup.objects.hashing import Hasher
 from backup.ops.storing.files import store_file
 from backup.ops.storing.monitor import Counts, Monitor
 from backup.snapshots.extents import encode_content
@@ -17,6 +18,8 @@ from backup.source.descent import Identity, identity
 
 class Writer(Protocol):
     """What a backup needs of the repository to store objects in it."""
+
+    def new_hasher(self) -> Hasher: ...
 
     def store(self, data: bytes | memoryview) -> ObjectId: ...
 
@@ -89,7 +92,7 @@ class RowMaker:
         if content.flags & FLAG_CHANGING:
             self._monitor.notice(f"{os.fsdecode(path)} changed while it was read: stored as it was met")
         object_id, extents = encode_content(content.extents, self._writer.store_tree)
-        extra = encode_extra(b"", content.xattrs, extents)
+        extra = encode_extra(b"", content.xattrs, extents, content.hash)
         record = encode_stat(content.status, content.size)
         return Row(name, record, object_id, extra, volume, content.flags)
 

@@ -1,0 +1,155 @@
+"""The changes between two trees as lines of JSON: one a name, in the order of paths."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgspec
+
+from backup.model.entry import Entry
+from backup.model.ids import ObjectId
+from backup.model.text import Name, to_name
+from backup.snapshots.difference import Change, Difference, Spot, tree_at
+from backup.snapshots.directory import Directory, decode_entry
+from backup.snapshots.tree import STAT, Buffer
+
+Read = Callable[[ObjectId], Buffer]
+
+
+class Line(msgspec.Struct, omit_defaults=True):
+    """One change. `origin` (`from` in JSON) is the path before, of what was renamed."""
+
+    change: str
+    path: Name
+    origin: Name | None = msgspec.field(default=None, name="from")
+    before: dict[str, Any] | None = None
+    after: dict[str, Any] | None = None
+
+
+def changes_of(root: Change, read: Read) -> bytes:
+    """All changes below a root, a line of JSON each. Raises `Damaged`."""
+    encoder = msgspec.json.Encoder()
+    return b"".join(encoder.encode(line) + b"\n" for line in change_lines(root, read))
+
+
+def change_lines(root: Change, read: Read) -> Iterator[Line]:
+    """Every name that was added, removed, renamed or modified; the root itself is `.`."""
+    changes = sorted(_walk(root, read), key=lambda item: item[0])
+    origins = _renames(changes)
+    gone = {path: spot for path, difference, spot, _ in changes if difference == Difference.REMOVED}
+    moved = set(origins.values())
+    for path, difference, before, after in changes:
+        if difference == Difference.REMOVED and path in moved:
+            continue
+        origin = origins.get(path) if difference == Difference.ADDED else None
+        if origin is not None:
+            before = gone[origin]
+        yield Line(
+            change="renamed" if origin is not None else _word(difference),
+            path=to_name(path or b"."),
+            origin=None if origin is None else to_name(origin),
+            before=None if before is None else _record(decode_entry(*before, read)),
+            after=None if after is None else _record(decode_entry(*after, read)),
+        )
+
+
+_Item = tuple[bytes, Difference, Spot | None, Spot | None]
+
+
+def _walk(root: Change, read: Read) -> Iterator[_Item]:
+    """Path, difference, and the spots before and after. What was added or removed is walked whole."""
+    waiting: list[tuple[bytes, Change]] = [(b"", root)]
+    while waiting:
+        path, change = waiting.pop()
+        if change.difference:
+            yield path, change.difference, change.before, change.after
+        old, new = change.before_tree, change.after_tree
+        if old is not None and new is None:
+            yield from _whole(path, old, Difference.REMOVED, read)
+        elif new is not None and old is None:
+            yield from _whole(path, new, Difference.ADDED, read)
+        below = sorted(change.below.items(), reverse=True)
+        waiting += [(_join(path, name), here) for name, here in below]
+
+
+def _join(path: bytes, name: bytes) -> bytes:
+    return path + b"/" + name if path else name
+
+
+def _whole(path: bytes, tree: ObjectId, difference: Difference, read: Read) -> Iterator[_Item]:
+    waiting = [(path, tree)]
+    while waiting:
+        path, tree = waiting.pop()
+        for page in Directory(tree, read).pages():
+            for position, name in enumerate(page.names):
+                spot = (page, position)
+                here = _join(path, name)
+                added = difference == Difference.ADDED
+                yield here, difference, None if added else spot, spot if added else None
+                subtree = tree_at(spot)
+                if subtree is not None:
+                    waiting.append((here, subtree))
+
+
+def _renames(changes: list[_Item]) -> dict[bytes, bytes]:
+    """New path → old path, of what moved: the same inode with the same size and time, else the
+    same content, where that is one to one."""
+    removed = [(path, spot) for path, kind, spot, _ in changes if kind == Difference.REMOVED and spot]
+    added = [(path, spot) for path, kind, _, spot in changes if kind == Difference.ADDED and spot]
+    origins: dict[bytes, bytes] = {}
+    for key in (_same_inode, _same_content):
+        taken = set(origins.values())
+        before = _by_key(key, [item for item in removed if item[0] not in taken])
+        after = _by_key(key, [item for item in added if item[0] not in origins])
+        for found, paths in after.items():
+            if len(paths) == 1 and len(before.get(found, ())) == 1:
+                origins[paths[0]] = before[found][0]
+    return origins
+
+
+def _by_key(
+    key: Callable[[Spot], tuple[object, ...] | None], items: list[tuple[bytes, Spot]]
+) -> dict[tuple[object, ...], list[bytes]]:
+    found: dict[tuple[object, ...], list[bytes]] = {}
+    for path, spot in items:
+        value = key(spot)
+        if value is not None:
+            found.setdefault(value, []).append(path)
+    return found
+
+
+def _same_inode(spot: Spot) -> tuple[object, ...]:
+    page, position = spot
+    record = STAT.unpack(page.stat(position))
+    mode, size, mtime, ns, ino = record[0], record[4], record[5], record[7], record[9]
+    kind = mode & 0o170000
+    # A directory's inode may be another's that was removed: what it holds must be the same, too.
+    rest = (page.ref(position)[0],) if kind == 0o040000 else (size, mtime, ns)
+    return (kind, page.ref(position)[3], ino, *rest)
+
+
+def _same_content(spot: Spot) -> tuple[object, ...] | None:
+    page, position = spot
+    record = STAT.unpack(page.stat(position))
+    object_id = page.ref(position)[0]
+    if record[0] & 0o170000 != 0o100000 or not record[4]:
+        return None
+    return object_id, record[4], bytes(page.extra(position))
+
+
+def _word(difference: Difference) -> str:
+    if difference == Difference.ADDED:
+        return "added"
+    if difference == Difference.REMOVED:
+        return "removed"
+    return "content" if Difference.CONTENT in difference else "metadata"
+
+
+def _record(entry: Entry) -> dict[str, Any]:
+    return {
+        "kind": entry.kind,
+        "mode": entry.mode & 0o7777,
+        "uid": entry.uid,
+        "gid": entry.gid,
+        "size": entry.size,
+        "mtime_ns": entry.mtime_ns,
+    }

@@ -1,0 +1,154 @@
+"""What differs between two trees. Costs what differs: equal subtrees are never opened.
+
+Compared is what a restore would put back. A record may differ where nothing of that does (ctime,
+inode number, count of links): that is no change.
+"""
+
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from enum import IntFlag
+
+from backup.model.ids import ObjectId
+from backup.snapshots.directory import Directory
+from backup.snapshots.tree import EXTRA_XATTRS, STAT, Buffer, Page, extra_fields
+
+Read = Callable[[ObjectId], Buffer]
+#: A page, and a position in it.
+Spot = tuple[Page, int]
+
+
+class Difference(IntFlag):
+    """What is different about a name."""
+
+    NONE = 0
+    ADDED = 1
+    REMOVED = 2
+    CONTENT = 4
+    METADATA = 8
+
+
+@dataclass(slots=True)
+class Change:
+    """One name of either tree: what differs about itself, and below it where both are directories.
+
+    `before` and `after` are its spots. A name whose kind changed is CONTENT; where one of the two
+    kinds is a directory, `before_tree` and `after_tree` tell.
+    """
+
+    difference: Difference
+    before: Spot | None
+    after: Spot | None
+    below: "dict[bytes, Change]" = field(default_factory=dict)
+
+    @property
+    def before_tree(self) -> ObjectId | None:
+        return tree_at(self.before)
+
+    @property
+    def after_tree(self) -> ObjectId | None:
+        return tree_at(self.after)
+
+
+def tree_at(spot: Spot | None) -> ObjectId | None:
+    """The tree of a directory's entry; None for all else."""
+    if spot is None:
+        return None
+    page, position = spot
+    mode = int.from_bytes(page.stat(position)[:4], "little")
+    return page.ref(position)[0] if stat.S_ISDIR(mode) else None
+
+
+def compare(before: Spot, after: Spot, read: Read) -> Change:
+    """What differs from one directory's entry to another's, names below them included.
+
+    Raises `Damaged`.
+    """
+    root = Change(_difference(before, after), before, after)
+    waiting = [root]
+    visited: list[Change] = []
+    while waiting:
+        change = waiting.pop()
+        visited.append(change)
+        old, new = change.before_tree, change.after_tree
+        if old is None or new is None or old == new:
+            continue
+        for name, here in _compare_names(Directory(old, read), Directory(new, read)):
+            change.below[name] = here
+            if here.before is not None and here.after is not None:
+                waiting.append(here)
+    for change in reversed(visited):
+        change.below = {name: here for name, here in change.below.items() if _tells(here)}
+    return root
+
+
+def _tells(change: Change) -> bool:
+    return bool(change.difference) or bool(change.below)
+
+
+def _compare_names(old: Directory, new: Directory) -> Iterator[tuple[bytes, Change]]:
+    """The names of either directory whose records differ, in order."""
+    left, right = _spots(old), _spots(new)
+    one, other = next(left, None), next(right, None)
+    while one is not None or other is not None:
+        if other is None or (one is not None and one[0] < other[0]):
+            assert one is not None
+            yield one[0], Change(Difference.REMOVED, one[1], None)
+            one = next(left, None)
+        elif one is None or other[0] < one[0]:
+            yield other[0], Change(Difference.ADDED, None, other[1])
+            other = next(right, None)
+        else:
+            if not _same_record(one[1], other[1]):
+                yield one[0], Change(_difference(one[1], other[1]), one[1], other[1])
+            one, other = next(left, None), next(right, None)
+
+
+def _spots(directory: Directory) -> Iterator[tuple[bytes, Spot]]:
+    for page in directory.pages():
+        for position, name in enumerate(page.names):
+            yield name, (page, position)
+
+
+def _same_record(one: Spot, other: Spot) -> bool:
+    return (
+        one[0].stat(one[1]) == other[0].stat(other[1])
+        and one[0].ref(one[1])[0] == other[0].ref(other[1])[0]
+        and one[0].extra(one[1]) == other[0].extra(other[1])
+    )
+
+
+def _difference(one: Spot, other: Spot) -> Difference:
+    old, new = STAT.unpack(one[0].stat(one[1])), STAT.unpack(other[0].stat(other[1]))
+    if stat.S_IFMT(old[0]) != stat.S_IFMT(new[0]):
+        return Difference.CONTENT
+    found = Difference.NONE
+    old_fields = dict(extra_fields(one[0].extra(one[1])))
+    new_fields = dict(extra_fields(other[0].extra(other[1])))
+    if not stat.S_ISDIR(new[0]) and (
+        one[0].ref(one[1])[0] != other[0].ref(other[1])[0]
+        or old[4] != new[4]
+        or _without_xattrs(old_fields) != _without_xattrs(new_fields)
+    ):
+        found |= Difference.CONTENT
+    # mode, uid, gid; mtime; rdev
+    if (
+        old[:3] != new[:3]
+        or (old[5], old[7], old[10]) != (new[5], new[7], new[10])
+        or old_fields.get(EXTRA_XATTRS) != new_fields.get(EXTRA_XATTRS)
+        or _owner_names(one) != _owner_names(other)
+    ):
+        found |= Difference.METADATA
+    return found
+
+
+def _without_xattrs(fields: dict[int, memoryview]) -> dict[int, memoryview]:
+    return {tag: value for tag, value in fields.items() if tag != EXTRA_XATTRS}
+
+
+def _owner_names(spot: Spot) -> tuple[str, str]:
+    page, position = spot
+    users, groups = page.owner_names
+    record = page.stat(position)
+    uid, gid = (int.from_bytes(record[start : start + 4], "little") for start in (4, 8))
+    return users.get(uid, ""), groups.get(gid, "")

@@ -1,0 +1,217 @@
+"""The whole repository: every snapshot, by id, time, host, tag and path; increments; versions."""
+
+import time
+from collections.abc import Callable, Iterable
+from datetime import UTC
+
+from backup.model.ids import SHORT_ID
+from backup.repository import Repository
+from backup.snapshots.catalogue import previous, time_of
+from backup.snapshots.directory import Directory
+from backup.snapshots.manifest import Snapshot
+from backup.views.folder import Folder, MadeDirectory, MadeLink, NamedFolder, Node
+from backup.views.increment import increment_folder
+from backup.views.snapshot import Directories, Options, Scope, SnapshotNode
+from backup.views.versions import versions_folder
+
+#: Seconds for which the kernel keeps the names of snapshots, and we the list of them: together less
+#: than the second within which a new one is to be seen.
+NAMES = 0.4
+
+ByName = dict[bytes, Snapshot]
+Layout = dict[bytes, Node]
+
+
+class Shown:
+    """The snapshots that exist, looked at again after a moment; and nodes for them."""
+
+    def __init__(self, repository: Repository, options: Options, clock: Callable[[], float]) -> None:
+        self.repository = repository
+        self.directories = Directories(repository)
+        self.options = options
+        self._clock = clock
+        self._looked = float("-inf")
+        self._snapshots: list[Snapshot] = []
+
+    def snapshots(self) -> list[Snapshot]:
+        """Oldest first."""
+        if self._clock() - self._looked > NAMES:
+            self._snapshots = self.repository.snapshots()
+            self._looked = self._clock()
+        return self._snapshots
+
+    def scope(self, snapshot: Snapshot) -> Scope:
+        return Scope(self.directories, snapshot.id, self.options)
+
+    def node(self, snapshot: Snapshot) -> SnapshotNode:
+        root = Directory(snapshot.root, self.repository.tree, root=True)
+        return SnapshotNode(self.scope(snapshot), *root.at(0))
+
+    def time_ns(self) -> int:
+        """When the last snapshot was made: the time of the directories that hold them."""
+        snapshots = self.snapshots()
+        return time_ns(snapshots[-1]) if snapshots else 0
+
+    def folder(self, by_name: Callable[[], ByName]) -> Folder:
+        """A directory of snapshots under the names that `by_name` gives them."""
+        return NamedFolder(lambda: list(by_name()), lambda name: self.node(by_name()[name]), timeout=NAMES)
+
+    def directory(self, make: Callable[[], Folder]) -> MadeDirectory:
+        return MadeDirectory(make, self.time_ns())
+
+
+def time_ns(snapshot: Snapshot) -> int:
+    return int(time_of(snapshot).timestamp()) * 1_000_000_000
+
+
+def repository_node(
+    repository: Repository, layout: str, options: Options, clock: Callable[[], float] = time.monotonic
+) -> Node:
+    """The root of a whole-repository mount. `layout`: "" or "shadow"."""
+    shown = Shown(repository, options, clock)
+    if layout == "shadow":
+        return shown.directory(lambda: shown.folder(lambda: _named(shown.snapshots(), _gmt_name)))
+    root = NamedFolder(lambda: _top_names(shown), lambda name: _top_node(shown, name), timeout=NAMES)
+    return shown.directory(lambda: root)
+
+
+def _top_names(shown: Shown) -> list[bytes]:
+    latest = [b"latest"] if shown.snapshots() else []
+    return [*latest, *_TOP]
+
+
+def _top_node(shown: Shown, name: bytes) -> Node:
+    if name == b"latest":
+        newest = shown.snapshots()[-1]
+        return MadeLink(b"snapshots/" + newest.id.encode(), time_ns(newest))
+    return shown.directory(lambda: _TOP[name](shown))
+
+
+def _snapshots(shown: Shown) -> Folder:
+    return shown.folder(lambda: {snapshot.id.encode(): snapshot for snapshot in shown.snapshots()})
+
+
+def _by_time(shown: Shown) -> Folder:
+    return shown.folder(lambda: _named(shown.snapshots(), time_name))
+
+
+def _by_host(shown: Shown) -> Folder:
+    return _groups(shown, lambda snapshot: [snapshot.body.host])
+
+
+def _by_tag(shown: Shown) -> Folder:
+    return _groups(shown, lambda snapshot: snapshot.labels.tags)
+
+
+def _groups(shown: Shown, keys: Callable[[Snapshot], Iterable[str]]) -> Folder:
+    """A directory for each key, with the snapshots that have it, by time."""
+
+    def groups() -> dict[bytes, list[Snapshot]]:
+        found: dict[bytes, list[Snapshot]] = {}
+        for snapshot in shown.snapshots():
+            for key in keys(snapshot):
+                found.setdefault(safe_name(key), []).append(snapshot)
+        return found
+
+    def node(name: bytes) -> Node:
+        return shown.directory(lambda: shown.folder(lambda: _named(groups().get(name, []), time_name)))
+
+    return NamedFolder(lambda: list(groups()), node, timeout=NAMES)
+
+
+def _by_path(shown: Shown, prefix: bytes = b"/") -> Folder:
+    """The directories that lead to the sources, and in each source's the snapshots of it, by time."""
+
+    def snapshots() -> ByName:
+        here = [snapshot for snapshot in shown.snapshots() if prefix in snapshot.paths]
+        return _named(here, time_name)
+
+    def below() -> set[bytes]:
+        start = prefix.rstrip(b"/") + b"/"
+        paths = (path for snapshot in shown.snapshots() for path in snapshot.paths)
+        return {
+            path[len(start) :].split(b"/")[0] for path in paths if path.startswith(start) and path != start
+        }
+
+    def node(name: bytes) -> Node:
+        found = snapshots().get(name)
+        if found is not None:
+            return shown.node(found)
+        return shown.directory(lambda: _by_path(shown, prefix.rstrip(b"/") + b"/" + name))
+
+    return NamedFolder(lambda: [*below(), *snapshots()], node, timeout=NAMES)
+
+
+def _increments(shown: Shown) -> Folder:
+    def by_name() -> ByName:
+        return {snapshot.id.encode(): snapshot for snapshot in shown.snapshots()}
+
+    def node(name: bytes) -> Node:
+        snapshot = by_name()[name]
+        return MadeDirectory(lambda: increment_of(shown, snapshot), time_ns(snapshot))
+
+    return NamedFolder(lambda: list(by_name()), node, timeout=NAMES)
+
+
+def increment_of(shown: Shown, snapshot: Snapshot) -> Folder:
+    """What a snapshot changed against its parent, or the one before it where that was forgotten."""
+    before = previous(snapshot, shown.snapshots())
+    read = shown.repository.tree
+    return increment_folder(
+        shown.scope(before or snapshot),
+        shown.scope(snapshot),
+        None if before is None else Directory(before.root, read, root=True).at(0),
+        Directory(snapshot.root, read, root=True).at(0),
+        time_ns(snapshot),
+    )
+
+
+def _versions(shown: Shown) -> Folder:
+    return versions_folder(
+        lambda: [(time_name(snapshot), shown.scope(snapshot), snapshot) for snapshot in shown.snapshots()],
+        shown.repository.tree,
+        NAMES,
+    )
+
+
+_TOP: dict[bytes, Callable[[Shown], Folder]] = {
+    b"snapshots": _snapshots,
+    b"by-time": _by_time,
+    b"by-host": _by_host,
+    b"by-tag": _by_tag,
+    b"by-path": _by_path,
+    b"increments": _increments,
+    b"versions": _versions,
+}
+
+
+# Names
+
+
+def time_name(snapshot: Snapshot) -> bytes:
+    """As in 2026-11-20T12.00.00+0100: in order, and without a colon, which some systems refuse."""
+    return time_of(snapshot).strftime("%Y-%m-%dT%H.%M.%S%z").encode()
+
+
+def _gmt_name(snapshot: Snapshot) -> bytes:
+    """As Samba's shadow_copy2 looks for them."""
+    return time_of(snapshot).astimezone(UTC).strftime("@GMT-%Y.%m.%d-%H.%M.%S").encode()
+
+
+def _named(snapshots: Iterable[Snapshot], name: Callable[[Snapshot], bytes]) -> ByName:
+    """Snapshots by name; of two of the same second, the later one has its id in the name."""
+    found: ByName = {}
+    for snapshot in snapshots:
+        own = name(snapshot)
+        if own in found:
+            own += b"_" + snapshot.id[:SHORT_ID].encode()
+        found[own] = snapshot
+    return found
+
+
+def safe_name(text: str) -> bytes:
+    """A host's or a tag's name as one a directory can have."""
+    name = text.replace("%", "%25").replace("/", "%2F").replace("\0", "%00")
+    if name in ("", ".", ".."):
+        name = name.replace(".", "%2E") or "%"
+    return name.encode()[:255]
