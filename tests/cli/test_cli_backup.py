@@ -1,6 +1,7 @@
 """`backup`: its sources, good and bad, and what an unchanged source costs."""
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -304,6 +305,25 @@ def test_a_file_that_grows_while_it_is_read_is_stored_and_warned_of(ready: Imbfs
     stored = ready.run("cat", "latest:log").stdout
     assert (source / "log").read_bytes().startswith(stored)
     assert len(stored) >= len(start)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a small file system")
+def test_no_space_left_is_exit_1_in_one_line_and_leaves_what_was_there(imbfs: Imbfs, source: Path) -> None:
+    imbfs.repository.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "none", imbfs.repository], check=True)
+    try:
+        imbfs.run("init")
+        imbfs.run("backup", source)
+        (source / "too much").write_bytes(noise(12 << 20, 12))
+        result = imbfs.run("backup", source, check=False)
+        assert_clear_error(result, FAILED, "No space left")
+        assert "too much" not in result.errors, "the repository is full, not the source unreadable"
+        assert len(imbfs.snapshots()) == 1
+        assert imbfs.run("check", "--read-data").code == DONE
+        (source / "too much").unlink()
+        imbfs.run("backup", source)
+    finally:
+        subprocess.run(["umount", "--lazy", imbfs.repository], check=True)
 
 
 def test_special_files_are_recorded_and_never_opened(ready: Imbfs, tmp_path: Path) -> None:

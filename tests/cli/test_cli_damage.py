@@ -70,26 +70,26 @@ def test_every_pack_is_read_by_check_read_data(saved: Imbfs, source: Path) -> No
     assert saved.run("check", "--read-data").code == DONE
 
 
-def test_check_names_the_file_and_the_snapshot_that_damage_reaches(saved: Imbfs) -> None:
-    strike(saved, "pack", "flipped-in-the-middle")
-    result = saved.run("check", "--read-data", check=False)
-    (snapshot,) = saved.snapshots()
+def test_check_names_the_file_and_the_snapshot_that_damage_reaches(copied: Imbfs) -> None:
+    strike(copied, "pack", "flipped-in-the-middle")
+    result = copied.run("check", "--read-data", check=False)
+    (snapshot,) = copied.snapshots()
     told = result.errors + result.text
     assert "large" in told, result
     assert snapshot["id"][:8] in told, result
 
 
-def test_damage_to_one_file_leaves_the_others_readable(saved: Imbfs) -> None:
+def test_damage_to_one_file_leaves_the_others_readable(copied: Imbfs) -> None:
     # The largest file fills most of the pack, so the middle of the pack is in it.
-    strike(saved, "pack", "flipped-in-the-middle")
-    assert saved.run("cat", "latest:large", check=False).code != DONE
+    strike(copied, "pack", "flipped-in-the-middle")
+    assert copied.run("cat", "latest:large", check=False).code != DONE
     for path in (b"readme", b"sub/one", b"caf\xe9"):
-        assert saved.run("cat", b"latest:" + path).stdout == FILES[path]
+        assert copied.run("cat", b"latest:" + path).stdout == FILES[path]
 
 
-def test_in_a_mount_damage_is_eio_for_that_file_and_nothing_else(saved: Imbfs) -> None:
-    strike(saved, "pack", "flipped-in-the-middle")
-    with saved.mounted("latest") as mount:
+def test_in_a_mount_damage_is_eio_for_that_file_and_nothing_else(copied: Imbfs) -> None:
+    strike(copied, "pack", "flipped-in-the-middle")
+    with copied.mounted("latest") as mount:
         with pytest.raises(OSError, match="Input/output error"):
             (mount / "large").read_bytes()
         assert (mount / "readme").read_bytes() == FILES[b"readme"]
@@ -98,9 +98,9 @@ def test_in_a_mount_damage_is_eio_for_that_file_and_nothing_else(saved: Imbfs) -
             (mount / "large").read_bytes()
 
 
-def test_one_bad_file_never_stops_a_restore(saved: Imbfs, tmp_path: Path) -> None:
-    strike(saved, "pack", "flipped-in-the-middle")
-    result = saved.run("restore", "latest", "--target", tmp_path / "back", check=False)
+def test_one_bad_file_never_stops_a_restore(copied: Imbfs, tmp_path: Path) -> None:
+    strike(copied, "pack", "flipped-in-the-middle")
+    result = copied.run("restore", "latest", "--target", tmp_path / "back", check=False)
     assert result.code != DONE
     assert "large" in result.errors
     found = bytes_of(tmp_path / "back")

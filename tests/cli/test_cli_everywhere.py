@@ -1,12 +1,14 @@
 """What holds for every command: global options, streams, errors, exit codes."""
 
+import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
 
 import backup
 from tests.support.check import WRONG_USE, assert_clear_error
-from tests.support.imbfs import Imbfs
+from tests.support.imbfs import Imbfs, command_of
 
 WRONG_CALLS = [
     "",
@@ -97,6 +99,20 @@ def test_no_progress_is_shown_where_there_is_no_terminal(saved: Imbfs, source: P
 def test_queries_write_nothing_to_stderr(copied: Imbfs) -> None:
     for command in (["snapshots"], ["show", "latest"], ["ls", "-R", "latest"], ["cat", "latest:readme"]):
         assert copied.run(*command).stderr == b""
+
+
+@pytest.mark.parametrize("call", ["snapshots", "ls latest", "cat latest:readme", "backup repository/.."])
+def test_output_that_cannot_be_written_is_no_traceback(copied: Imbfs, call: str) -> None:
+    command = shlex.join([*command_of(), "--repo", str(copied.repository), *call.split()])
+    for outlet in (">&-", "> /dev/full"):
+        result = subprocess.run(
+            ["sh", "-c", f"{command} {outlet}"],
+            cwd=copied.directory,
+            env=copied.environment(),
+            capture_output=True,
+        )
+        assert b"Traceback" not in result.stderr, result.stderr.decode()
+        assert result.returncode != 0 or call.startswith("backup")
 
 
 def test_a_closed_pipe_is_no_traceback(copied: Imbfs) -> None:

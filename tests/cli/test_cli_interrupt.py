@@ -1,6 +1,7 @@
 """A backup ended in the middle leaves a sound repository, and the next one works."""
 
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,6 +24,10 @@ def large_source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number in range(FILES):
         (source / f"file-{number:02}").write_bytes(noise(SIZE, number))
     return source
+
+
+def files_in(imbfs: Imbfs) -> list[Path]:
+    return [path for path in imbfs.repository.rglob("*") if path.is_file()]
 
 
 def stored_files(imbfs: Imbfs) -> int:
@@ -73,11 +78,26 @@ def test_the_repository_survives_a_signal(imbfs: Imbfs, large_source: Path, numb
     assert_sound_and_useful(imbfs, large_source)
 
 
+@pytest.mark.parametrize("milliseconds", [0, 40, 110, 190, 300])
+def test_ctrl_c_between_any_two_steps_is_130_and_leaves_nothing_unsound(
+    imbfs: Imbfs, large_source: Path, milliseconds: int
+) -> None:
+    imbfs.run("init")
+    made = len(files_in(imbfs))
+    with imbfs.start("backup", large_source) as running:
+        wait_until(lambda: len(files_in(imbfs)) > made, "the first byte in the repository")
+        time.sleep(milliseconds / 1000)
+        running.send(signal.SIGINT)
+        result = running.result(30)
+    assert result.code == INTERRUPTED or b"snapshot" in result.stderr, result
+    assert_no_traceback(result)
+    assert imbfs.run("check", "--read-data").code == DONE
+
+
 def test_ctrl_c_leaves_no_temporary_files(imbfs: Imbfs, large_source: Path) -> None:
     imbfs.run("init")
     end_in_the_middle(imbfs, large_source, "at-the-first-write", signal.SIGINT)
-    left = [path.name for path in imbfs.repository.rglob("*") if "tmp" in path.name and path.is_file()]
-    assert left == []
+    assert [path for path in files_in(imbfs) if "tmp" in path.parts[-2:]] == []
 
 
 def test_what_an_interrupted_backup_stored_is_not_stored_again(imbfs: Imbfs, large_source: Path) -> None:

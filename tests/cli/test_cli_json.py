@@ -62,8 +62,8 @@ def test_a_snapshot_tells_what_it_is_of(imbfs: Imbfs, source: Path) -> None:
     assert datetime.fromisoformat(snapshot["time"]) == datetime.fromisoformat("2026-03-01T12:30:00+02:00")
 
 
-def test_a_snapshot_is_of_this_host_and_now_unless_told(saved: Imbfs) -> None:
-    (snapshot,) = saved.snapshots()
+def test_a_snapshot_is_of_this_host_and_now_unless_told(copied: Imbfs) -> None:
+    (snapshot,) = copied.snapshots()
     assert snapshot["host"] == socket.gethostname()
     made = datetime.fromisoformat(snapshot["time"])
     assert made.tzinfo is not None
@@ -95,8 +95,8 @@ def test_index_status_answers_with_one_object(copied: Imbfs) -> None:
 
 
 @pytest.fixture
-def listed(saved: Imbfs) -> dict[bytes, dict[str, Any]]:
-    return saved.ls("latest", "-R")
+def listed(copied: Imbfs) -> dict[bytes, dict[str, Any]]:
+    return copied.ls("latest", "-R")
 
 
 def test_ls_tells_every_name_with_its_kind(listed: dict[bytes, dict[str, Any]]) -> None:

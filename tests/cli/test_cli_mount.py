@@ -45,9 +45,9 @@ def test_an_older_snapshot_shows_what_was(saved: Imbfs, source: Path) -> None:
         assert (mount / "readme").read_text() == "now\n"
 
 
-def test_every_part_of_a_file_can_be_read_by_itself(saved: Imbfs) -> None:
+def test_every_part_of_a_file_can_be_read_by_itself(copied: Imbfs) -> None:
     data = FILES[b"large"]
-    with saved.mounted("latest") as mount, (mount / "large").open("rb") as file:
+    with copied.mounted("latest") as mount, (mount / "large").open("rb") as file:
         for offset in (0, 1, 4095, 131_072, 1_048_575, len(data) - 5, len(data), len(data) + 10):
             for size in (1, 10, 5000, 200_000):
                 assert os.pread(file.fileno(), size, offset) == data[offset : offset + size]
@@ -72,8 +72,8 @@ WRITES: dict[str, Callable[[Path], object]] = {
 }
 
 
-def test_every_write_is_refused_with_erofs(saved: Imbfs) -> None:
-    with saved.mounted("latest") as mount:
+def test_every_write_is_refused_with_erofs(copied: Imbfs) -> None:
+    with copied.mounted("latest") as mount:
         refusals = {}
         for name, write in WRITES.items():
             with pytest.raises(OSError) as refusal:
@@ -82,16 +82,16 @@ def test_every_write_is_refused_with_erofs(saved: Imbfs) -> None:
         assert refusals == dict.fromkeys(WRITES, "EROFS")
 
 
-def test_hard_links_are_one_inode_with_the_true_count(saved: Imbfs) -> None:
-    with saved.mounted("latest") as mount:
+def test_hard_links_are_one_inode_with_the_true_count(copied: Imbfs) -> None:
+    with copied.mounted("latest") as mount:
         one, other = os.lstat(mount / "readme"), os.lstat(mount / "sub" / "link to readme")
         assert one.st_ino == other.st_ino
         assert one.st_nlink == other.st_nlink == 2
         assert os.lstat(mount / "large").st_nlink == 1
 
 
-def test_every_inode_number_is_one_thing(saved: Imbfs) -> None:
-    with saved.mounted("latest") as mount:
+def test_every_inode_number_is_one_thing(copied: Imbfs) -> None:
+    with copied.mounted("latest") as mount:
         paths = [mount, *mount.rglob("*")]
         numbers = {path: path.lstat().st_ino for path in paths}
         assert len(set(numbers.values())) == len(paths) - 1, "only the two names of readme share one"
@@ -130,8 +130,8 @@ def test_du_counts_what_the_files_take(saved: Imbfs, source: Path) -> None:
         assert plain <= taken <= plain + 4096 * 2 * len(FILES)
 
 
-def test_df_says_that_a_mount_has_no_room(saved: Imbfs) -> None:
-    with saved.mounted("latest") as mount:
+def test_df_says_that_a_mount_has_no_room(copied: Imbfs) -> None:
+    with copied.mounted("latest") as mount:
         status = os.statvfs(mount)
         assert status.f_bavail == status.f_bfree == 0
         used = (status.f_blocks - status.f_bfree) * status.f_frsize
@@ -172,41 +172,62 @@ def test_a_mount_with_many_readers_at_once_gives_each_the_right_bytes(saved: Imb
 
 
 @pytest.mark.parametrize("place", ["repository", "repository/packs", "not-empty", "file", "missing"])
-def test_a_mount_is_refused_where_it_would_hide_or_break_something(saved: Imbfs, place: str) -> None:
-    (saved.directory / "not-empty").mkdir()
-    (saved.directory / "not-empty" / "something").touch()
-    (saved.directory / "file").touch()
-    result = saved.run("mount", "latest", saved.directory / place, check=False)
+def test_a_mount_is_refused_where_it_would_hide_or_break_something(copied: Imbfs, place: str) -> None:
+    (copied.directory / "not-empty").mkdir()
+    (copied.directory / "not-empty" / "something").touch()
+    (copied.directory / "file").touch()
+    result = copied.run("mount", "latest", copied.directory / place, check=False)
     assert result.code in (1, 2), result
     assert_no_traceback(result)
     assert place.split("/")[-1] in result.errors
-    assert mounts_below(saved.directory) == []
+    assert mounts_below(copied.directory) == []
 
 
-def test_a_mount_inside_the_repository_is_refused_even_if_empty(saved: Imbfs) -> None:
-    (saved.repository / "empty").mkdir()
-    result = saved.run("mount", "latest", saved.repository / "empty", check=False)
+def test_a_mount_inside_the_repository_is_refused_even_if_empty(copied: Imbfs) -> None:
+    (copied.repository / "empty").mkdir()
+    result = copied.run("mount", "latest", copied.repository / "empty", check=False)
     assert result.code in (1, 2), result
-    assert mounts_below(saved.directory) == []
+    assert mounts_below(copied.directory) == []
 
 
-def test_an_unknown_snapshot_or_path_is_exit_1_and_no_mount(saved: Imbfs) -> None:
-    (saved.directory / "mountpoint").mkdir()
+def test_an_unknown_snapshot_or_path_is_exit_1_and_no_mount(copied: Imbfs) -> None:
+    (copied.directory / "mountpoint").mkdir()
     for selector in ("latest~9", "tag:none", "latest:no/such"):
-        result = saved.run("mount", selector, saved.directory / "mountpoint", check=False)
+        result = copied.run("mount", selector, copied.directory / "mountpoint", check=False)
         assert_clear_error(result, FAILED)
-    assert mounts_below(saved.directory) == []
+    assert mounts_below(copied.directory) == []
 
 
-def test_umount_of_what_is_no_mount_is_exit_1(saved: Imbfs) -> None:
-    (saved.directory / "mountpoint").mkdir()
-    assert_clear_error(saved.run("umount", saved.directory / "mountpoint", check=False), FAILED)
-    assert_clear_error(saved.run("umount", saved.directory / "missing", check=False), FAILED)
+def test_a_mount_of_a_single_file_never_shows_more_than_asked_for(copied: Imbfs) -> None:
+    place = copied.directory / "mountpoint"
+    place.mkdir()
+    result = copied.run("mount", "latest:sub/one", place, check=False)
+    assert_no_traceback(result)
+    if result.code == DONE:
+        shown = os.listdir(place)
+        copied.run("umount", place)
+        assert shown == ["one"]
 
 
-def test_a_mount_in_use_is_not_taken_away(saved: Imbfs) -> None:
-    with saved.mounted("latest") as mount, (mount / "readme").open("rb") as file:
-        result = saved.run("umount", mount, check=False)
+@pytest.mark.parametrize("name", [b"two words", b"new\nline", b"\xff", b"a:b", b"back\\slash", b"-dash"])
+def test_a_mount_point_may_have_any_name(copied: Imbfs, name: bytes) -> None:
+    place = os.path.join(os.fsencode(copied.directory), name)
+    os.mkdir(place)
+    copied.run("mount", "latest", place)
+    assert b"readme" in os.listdir(place)
+    copied.run("umount", place)
+    assert mounts_below(copied.directory) == []
+
+
+def test_umount_of_what_is_no_mount_is_exit_1(copied: Imbfs) -> None:
+    (copied.directory / "mountpoint").mkdir()
+    assert_clear_error(copied.run("umount", copied.directory / "mountpoint", check=False), FAILED)
+    assert_clear_error(copied.run("umount", copied.directory / "missing", check=False), FAILED)
+
+
+def test_a_mount_in_use_is_not_taken_away(copied: Imbfs) -> None:
+    with copied.mounted("latest") as mount, (mount / "readme").open("rb") as file:
+        result = copied.run("umount", mount, check=False)
         assert result.code == FAILED, result
         assert_no_traceback(result)
         assert file.read() == FILES[b"readme"]
@@ -215,39 +236,39 @@ def test_a_mount_in_use_is_not_taken_away(saved: Imbfs) -> None:
 # How a mount begins and ends.
 
 
-def test_umount_ends_the_driver(saved: Imbfs) -> None:
-    with saved.mounted("latest"):
-        assert processes_marked(saved.mark)
-    assert processes_marked(saved.mark) == {}
+def test_umount_ends_the_driver(copied: Imbfs) -> None:
+    with copied.mounted("latest"):
+        assert processes_marked(copied.mark)
+    assert processes_marked(copied.mark) == {}
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda n: n.name)
-def test_a_signal_ends_a_foreground_mount_cleanly(saved: Imbfs, number: signal.Signals) -> None:
-    place = saved.directory / "mountpoint"
+def test_a_signal_ends_a_foreground_mount_cleanly(copied: Imbfs, number: signal.Signals) -> None:
+    place = copied.directory / "mountpoint"
     place.mkdir()
-    with saved.start("mount", "--foreground", "latest", place) as running:
-        wait_until(lambda: mounted(saved, place) and (place / "readme").exists(), "the mount")
+    with copied.start("mount", "--foreground", "latest", place) as running:
+        wait_until(lambda: mounted(copied, place) and (place / "readme").exists(), "the mount")
         running.send(number)
         result = running.result(20)
     assert_no_traceback(result)
-    assert not mounted(saved, place)
+    assert not mounted(copied, place)
 
 
-def test_umount_ends_a_foreground_mount_with_exit_0(saved: Imbfs) -> None:
-    place = saved.directory / "mountpoint"
+def test_umount_ends_a_foreground_mount_with_exit_0(copied: Imbfs) -> None:
+    place = copied.directory / "mountpoint"
     place.mkdir()
-    with saved.start("mount", "-f", "latest", place) as running:
-        wait_until(lambda: mounted(saved, place) and (place / "readme").exists(), "the mount")
-        saved.run("umount", place)
+    with copied.start("mount", "-f", "latest", place) as running:
+        wait_until(lambda: mounted(copied, place) and (place / "readme").exists(), "the mount")
+        copied.run("umount", place)
         assert running.result(20).code == DONE
 
 
-def test_fusermount_ends_a_mount_too(saved: Imbfs) -> None:
-    place = saved.directory / "mountpoint"
+def test_fusermount_ends_a_mount_too(copied: Imbfs) -> None:
+    place = copied.directory / "mountpoint"
     place.mkdir()
-    saved.run("mount", "latest", place)
+    copied.run("mount", "latest", place)
     subprocess.run(["fusermount3", "-u", place], check=True)
-    wait_until(lambda: not processes_marked(saved.mark), "the end of the driver")
+    wait_until(lambda: not processes_marked(copied.mark), "the end of the driver")
 
 
 def kill_the_driver(imbfs: Imbfs, place: Path) -> None:
@@ -258,22 +279,22 @@ def kill_the_driver(imbfs: Imbfs, place: Path) -> None:
     assert mounted(imbfs, place), "a killed driver leaves a dead mount: the kernel's way"
 
 
-def test_a_dead_mount_is_recognised_and_replaced(saved: Imbfs) -> None:
-    place = saved.directory / "mountpoint"
+def test_a_dead_mount_is_recognised_and_replaced(copied: Imbfs) -> None:
+    place = copied.directory / "mountpoint"
     place.mkdir()
-    kill_the_driver(saved, place)
-    saved.run("mount", "latest", place)
+    kill_the_driver(copied, place)
+    copied.run("mount", "latest", place)
     assert (place / "readme").read_bytes() == FILES[b"readme"]
-    saved.run("umount", place)
-    assert mounts_below(saved.directory) == []
+    copied.run("umount", place)
+    assert mounts_below(copied.directory) == []
 
 
-def test_umount_cleans_a_dead_mount(saved: Imbfs) -> None:
-    place = saved.directory / "mountpoint"
+def test_umount_cleans_a_dead_mount(copied: Imbfs) -> None:
+    place = copied.directory / "mountpoint"
     place.mkdir()
-    kill_the_driver(saved, place)
-    saved.run("umount", place)
-    assert mounts_below(saved.directory) == []
+    kill_the_driver(copied, place)
+    copied.run("umount", place)
+    assert mounts_below(copied.directory) == []
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to act as another user")

@@ -23,19 +23,19 @@ def test_a_directory_of_a_snapshot_is_restored_alone(saved: Imbfs, source: Path,
     assert {path.split(b"/")[-1] for path in found} == {b"two", b"same as readme"}
 
 
-def test_a_file_of_a_snapshot_is_restored_alone(saved: Imbfs, tmp_path: Path) -> None:
-    saved.run("restore", "latest:sub/one", "--target", tmp_path / "back")
+def test_a_file_of_a_snapshot_is_restored_alone(copied: Imbfs, tmp_path: Path) -> None:
+    copied.run("restore", "latest:sub/one", "--target", tmp_path / "back")
     assert list(bytes_of(tmp_path / "back").values()) == [FILES[b"sub/one"]]
 
 
-def test_a_missing_path_restores_nothing(saved: Imbfs, tmp_path: Path) -> None:
-    result = saved.run("restore", "latest:no/such", "--target", tmp_path / "back", check=False)
+def test_a_missing_path_restores_nothing(copied: Imbfs, tmp_path: Path) -> None:
+    result = copied.run("restore", "latest:no/such", "--target", tmp_path / "back", check=False)
     assert_clear_error(result, FAILED, "no/such")
     assert not (tmp_path / "back").exists() or not os.listdir(tmp_path / "back")
 
 
-def test_restore_without_a_place_is_wrong_use(saved: Imbfs) -> None:
-    assert_clear_error(saved.run("restore", "latest", check=False), WRONG_USE)
+def test_restore_without_a_place_is_wrong_use(copied: Imbfs) -> None:
+    assert_clear_error(copied.run("restore", "latest", check=False), WRONG_USE)
 
 
 def inode_and_ctime(path: Path) -> tuple[int, int]:
@@ -43,11 +43,11 @@ def inode_and_ctime(path: Path) -> tuple[int, int]:
     return status.st_ino, status.st_ctime_ns
 
 
-def test_restoring_twice_leaves_identical_files_untouched(saved: Imbfs, tmp_path: Path) -> None:
+def test_restoring_twice_leaves_identical_files_untouched(copied: Imbfs, tmp_path: Path) -> None:
     back = tmp_path / "back"
-    saved.run("restore", "latest", "--target", back)
+    copied.run("restore", "latest", "--target", back)
     before = {path: inode_and_ctime(path) for path in back.rglob("*") if path.is_file()}
-    saved.run("restore", "latest", "--target", back)
+    copied.run("restore", "latest", "--target", back)
     assert {path: inode_and_ctime(path) for path in before} == before
 
 
@@ -63,50 +63,50 @@ def test_restore_puts_right_what_is_wrong(saved: Imbfs, source: Path, tmp_path: 
     assert differences(source, back, holes=True) == []
 
 
-def test_restore_leaves_what_the_snapshot_does_not_have(saved: Imbfs, tmp_path: Path) -> None:
+def test_restore_leaves_what_the_snapshot_does_not_have(copied: Imbfs, tmp_path: Path) -> None:
     (tmp_path / "back").mkdir()
     (tmp_path / "back" / "mine").write_text("keep me")
-    saved.run("restore", "latest", "--target", tmp_path / "back")
+    copied.run("restore", "latest", "--target", tmp_path / "back")
     assert (tmp_path / "back" / "mine").read_text() == "keep me"
 
 
-def test_a_symlink_in_the_target_is_never_followed(saved: Imbfs, tmp_path: Path) -> None:
+def test_a_symlink_in_the_target_is_never_followed(copied: Imbfs, tmp_path: Path) -> None:
     back, outside = tmp_path / "back", tmp_path / "outside"
     back.mkdir()
     outside.mkdir()
     (outside / "victim").write_text("victim")
     (back / "sub").symlink_to(outside)
     (back / "readme").symlink_to(outside / "victim")
-    result = saved.run("restore", "latest", "--target", back, check=False)
+    result = copied.run("restore", "latest", "--target", back, check=False)
     assert result.code in (DONE, IN_PART, FAILED), result
     assert_no_traceback(result)
     assert os.listdir(outside) == ["victim"]
     assert (outside / "victim").read_text() == "victim"
 
 
-def test_restore_does_not_write_through_a_hard_link_of_the_target(saved: Imbfs, tmp_path: Path) -> None:
+def test_restore_does_not_write_through_a_hard_link_of_the_target(copied: Imbfs, tmp_path: Path) -> None:
     back = tmp_path / "back"
     back.mkdir()
     (tmp_path / "other").write_text("other")
     os.link(tmp_path / "other", back / "readme")
-    saved.run("restore", "latest", "--target", back)
+    copied.run("restore", "latest", "--target", back)
     assert (tmp_path / "other").read_text() == "other"
     assert (back / "readme").read_bytes() == FILES[b"readme"]
 
 
-def test_a_dry_run_writes_nothing(saved: Imbfs, tmp_path: Path) -> None:
-    saved.run("restore", "latest", "--target", tmp_path / "back", "--dry-run")
+def test_a_dry_run_writes_nothing(copied: Imbfs, tmp_path: Path) -> None:
+    copied.run("restore", "latest", "--target", tmp_path / "back", "--dry-run")
     assert not (tmp_path / "back").exists()
 
 
-def test_restore_into_a_file_is_refused(saved: Imbfs, tmp_path: Path) -> None:
+def test_restore_into_a_file_is_refused(copied: Imbfs, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
-    assert_clear_error(saved.run("restore", "latest", "--target", tmp_path / "file", check=False), FAILED)
+    assert_clear_error(copied.run("restore", "latest", "--target", tmp_path / "file", check=False), FAILED)
     assert (tmp_path / "file").read_text() == "mine"
 
 
 @pytest.mark.parametrize("selector", ["latest~1", "tag:none"])
-def test_an_unknown_snapshot_restores_nothing(saved: Imbfs, tmp_path: Path, selector: str) -> None:
-    result = saved.run("restore", selector, "--target", tmp_path / "back", check=False)
+def test_an_unknown_snapshot_restores_nothing(copied: Imbfs, tmp_path: Path, selector: str) -> None:
+    result = copied.run("restore", selector, "--target", tmp_path / "back", check=False)
     assert_clear_error(result, FAILED)
     assert not (tmp_path / "back").exists()
