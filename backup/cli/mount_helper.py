@@ -3,8 +3,9 @@
     mount -t fuse.imbfs REPO#SNAPSHOT[:PATH] /mnt
     /srv/backup#latest  /mnt/backup  fuse.imbfs  noauto,x-systemd.automount,allow_other  0 0
 
-Found by mount(8) as /sbin/mount.fuse.imbfs, a link to the installed `mount.imbfs`. A source without `#` is the whole
-repository. Follows mount(8), "EXTERNAL HELPERS": helper SOURCE DIR [-sfnv] [-N namespace] [-o options] [-t type].
+Found by mount(8) as /sbin/mount.fuse.imbfs, a link to the installed `mount.imbfs`. A source without
+`#` is the whole repository. Follows mount(8), "EXTERNAL HELPERS": SOURCE DIR [-sfnv] [-N namespace]
+[-o options] [-t type].
 """
 
 import argparse
@@ -14,20 +15,10 @@ from backup.cli.main import main as run_command
 
 #: Options of fstab that are mount(8)'s and systemd's own, and not the file system's.
 _NOT_OURS = frozenset(
-    (
-        "defaults",
-        "auto",
-        "noauto",
-        "user",
-        "nouser",
-        "users",
-        "owner",
-        "group",
-        "nofail",
-        "_netdev",
-        "rw",
-        "ro",
-    )
+    {
+        *("defaults", "auto", "noauto", "user", "nouser", "users", "owner", "group", "nofail"),
+        *("_netdev", "rw", "ro"),
+    }
 )
 
 
