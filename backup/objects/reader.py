@@ -58,14 +58,15 @@ class ObjectReader:
         key = (place.pack, place.block_offset)
         block = self._cache.get(key, lambda: self._decode(place, what))
         data = memoryview(block.plain)[place.offset : place.offset + place.length]
-        # Checked once for as long as the block is kept.
-        if place.offset not in block.checked:
+        # Checked once for as long as the block is kept; the index may be wrong, so for this very range.
+        checked = object_id, place.offset, place.length
+        if checked not in block.checked:
             try:
                 require_name(self._name, data, object_id, what)
             except Damaged:
                 self._cache.drop(key)
                 raise
-            block.checked.add(place.offset)
+            block.checked.add(checked)
         return data
 
     def _decode(self, place: Place, what: str) -> "_Block":
@@ -85,6 +86,8 @@ def read_pack_footer(storage: Storage, pack: PackId, size: int) -> tuple[BlockRe
     need = min(TAIL_SIZE, size)
     while True:
         tail = storage.read(pack_key(pack), size - need, need)
+        if len(tail) != need:
+            raise Damaged(f"{what}: the pack is cut short")
         blocks = read_footer(tail, size, what)
         if not isinstance(blocks, int):
             return blocks
@@ -96,7 +99,7 @@ class _Block:
 
     def __init__(self, plain: Buffer) -> None:
         self.plain = plain
-        self.checked: set[int] = set()
+        self.checked: set[tuple[ObjectId, int, int]] = set()
 
 
 class _BlockCache:

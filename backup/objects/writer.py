@@ -80,17 +80,27 @@ class PackWriter:
 
     def _write_block(self, objects: list[tuple[ObjectId, bytes]]) -> None:
         block = encode_block(self._kind, [data for _, data in objects], self._compression)
-        if self._pack is None:
-            self._pack = _OpenPack(self._storage, self._hash_name)
-        self._pack.append_block(block, self._kind, objects)
-        if self._pack.size >= self._pack_size or self._pack.objects >= MAX_OBJECTS:
+        # A pack that Ctrl-C or a full disk cuts into is given up: it must not be written on after that.
+        pack, self._pack = self._pack or _OpenPack(self._storage, self._hash_name), None
+        try:
+            pack.append_block(block, self._kind, objects)
+        except BaseException:
+            pack.staged.discard()
+            raise
+        self._pack = pack
+        if pack.size >= self._pack_size or pack.objects >= MAX_OBJECTS:
             self._close_pack()
 
     def _close_pack(self) -> None:
-        if self._pack is not None:
-            record = self._pack.publish(self._storage, self._compression)
-            self._pack = None
-            self._on_pack(record)
+        pack, self._pack = self._pack, None
+        if pack is None:
+            return
+        try:
+            record = pack.publish(self._compression)
+        except BaseException:
+            pack.staged.discard()
+            raise
+        self._on_pack(record)
 
 
 class _OpenPack:
@@ -117,7 +127,7 @@ class _OpenPack:
         self.objects += len(members)
         self._append(block)
 
-    def publish(self, storage: Storage, compression: CompressionSettings) -> PackRecord:
+    def publish(self, compression: CompressionSettings) -> PackRecord:
         footer = encode_block(BlockKind.FOOTER, [encode_footer(self._blocks)], compression)
         trailer = encode_trailer(footer)
         self._append(trailer)
