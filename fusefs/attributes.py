@@ -16,8 +16,8 @@ def timeout_of(view: View, ino: int) -> float:
 def fill(entry: pyfuse3.EntryAttributes, attributes: Attributes) -> None:
     """Writes all but the timeouts into `entry`. There is no access time: it is the modification's."""
     ino, mode, nlink, uid, gid, rdev, size, blocks, mtime_ns, ctime_ns = attributes
-    entry.st_ino = pyfuse3.InodeT(ino)
-    entry.st_mode = pyfuse3.ModeT(mode)
+    entry.st_ino = ino
+    entry.st_mode = mode
     entry.st_nlink = nlink
     entry.st_uid = uid
     entry.st_gid = gid

@@ -33,37 +33,36 @@ class Listing:
     def fill(self, position: int, token: pyfuse3.ReaddirToken) -> None:
         """Replies entries from `position` until the kernel's buffer is full. Raises what the view does."""
         if position != self._position:
-            self._entries, self._held = self._from(position), None
+            start = max(position - len(_DOTS), 0)
+            self._entries, self._held = self._view.entries(self._ino, start), None
         # A view that raises has ended its iterator: going on with that would end the listing early.
         self._position = _LOST
         self._position = self._send(position, token)
 
     def _send(self, position: int, token: pyfuse3.ReaddirToken) -> int:
         """Gives the position of the first entry that was not sent any more."""
-        view, start = self._view, position
+        start = position
         entry = pyfuse3.EntryAttributes()
-        entry.entry_timeout = timeout_of(view, self._ino)
+        entry.entry_timeout = entry.attr_timeout = timeout_of(self._view, self._ino)
+        reply, shift = pyfuse3.readdir_reply, len(_DOTS)
         try:
+            while position < shift:
+                name = _DOTS[position]
+                fill(entry, self._view.lookup(self._ino, name))
+                if not reply(token, name, entry, position + 1):
+                    return position
+                position += 1
             while (item := self._held or next(self._entries, None)) is not None:
                 name, attributes, following = item
                 fill(entry, attributes)
-                entry.attr_timeout = timeout_of(view, attributes.ino)
-                if not pyfuse3.readdir_reply(token, pyfuse3.FileNameT(name), entry, following):
+                if not reply(token, name, entry, following + shift):
                     self._held = item
                     break
                 self._held = None
-                position = following
+                position = following + shift
         except Exception:
             if position == start:
                 raise
             # The entries before the error go out; asked to continue, the view raises again.
             return _LOST
         return position
-
-    def _from(self, position: int) -> Iterator[Entry]:
-        """As the view's entries, with `.` and `..` first, in the kernel's positions."""
-        for number, name in enumerate(_DOTS):
-            if position <= number:
-                yield name, self._view.lookup(self._ino, name), number + 1
-        for name, attributes, following in self._view.entries(self._ino, max(position - len(_DOTS), 0)):
-            yield name, attributes, following + len(_DOTS)

@@ -159,13 +159,13 @@ class Operations(pyfuse3.Operations):
                 with self._away():
                     # Only the end of the mount cancels this; it does not wait for slow storage.
                     data = await trio.to_thread.run_sync(content.read, off, size, abandon_on_cancel=True)
-            return self._whole(inode, data, off, size)
+            return self._whole(inode, content.size, data, off, size)
         except (FUSEError, trio.Cancelled):
             raise
         except BaseException as error:
             raise fuse_error(error, "read") from None
 
-    def _whole(self, inode: int, data: bytes | memoryview, offset: int, size: int) -> bytes:
+    def _whole(self, inode: int, length: int, data: bytes | memoryview, offset: int, size: int) -> bytes:
         """`data` as the reply; EIO if it ends before the file does.
 
         The kernel takes a short read for the end of the file, and would shorten the file silently.
@@ -173,7 +173,7 @@ class Operations(pyfuse3.Operations):
         view = memoryview(data)
         if view.nbytes > size or not view.c_contiguous:
             data = view.tobytes()[:size]
-        if view.nbytes < size and offset + view.nbytes < self._view.attributes(inode).size:
+        if view.nbytes < size and offset + view.nbytes < length:
             log_once(f"read: inode {inode} ends at byte {offset + view.nbytes}, before its size")
             raise FUSEError(errno.EIO)
         return data  # type: ignore[return-value]  # pyfuse3 takes any buffer

@@ -19,6 +19,9 @@ __all__ = ["Attributes", "Content", "Statistics", "View"]
 class Content(Protocol):
     """An open file. Dropped, not closed, when the last handle goes."""
 
+    #: In bytes; reads never end before it.
+    size: int
+
     def read_now(self, offset: int, size: int) -> bytes | memoryview | None:
         """The bytes, when they are at hand or cheap to make so; None when `read` is to be
         called in a worker thread. Fewer bytes than asked mean the end of the file."""

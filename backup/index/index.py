@@ -46,6 +46,8 @@ class Index:
     def __init__(self, path: Path, repository_id: str) -> None:
         """Opens the index, or makes an empty one where none, or not ours, stands."""
         self.path = path
+        #: Numbers of packs are never given twice, so what is known of one stays true.
+        self._pack_of: dict[int, PackId] = {}
         self._identity = SCHEMA + b" " + repository_id.encode()
         self._open()
         if self._get("meta", b"identity") != self._identity:
@@ -65,7 +67,7 @@ class Index:
             self._remove_files()
         self._env = lmdb.open(
             str(self.path), subdir=False, map_size=MAP_SIZE, max_dbs=len(TABLES), mode=0o600,
-            max_readers=1022, readahead=False,
+            max_readers=1022, readahead=False, max_spare_txns=16,
         )  # fmt: skip
         self._tables = {name: self._env.open_db(name.encode()) for name in TABLES}
 
@@ -81,7 +83,7 @@ class Index:
         with self._env.begin(write=True) as txn:
             for name, table in self._tables.items():
                 # What was seen is kept: it is how a manifest that vanishes is noticed.
-                if name != "snapshots":
+                if name not in ("snapshots", "meta"):
                     txn.drop(table, delete=False)
             txn.put(b"identity", self._identity, db=self._tables["meta"])
 
@@ -99,8 +101,9 @@ class Index:
 
     def _get(self, table: str, key: bytes) -> bytes | None:
         """A copy: a view into the map is good for as long as its transaction only."""
-        with self._read() as txn:
-            value = txn.get(key, db=self._tables[table])
+        with self._env.begin(self._tables[table], buffers=True) as txn:
+            value = txn.get(key)
+            # A length that cannot be is damage, and a copy of it would end the process.
             return None if value is None or len(value) > MAX_VALUE else bytes(value)
 
     # Objects
@@ -110,11 +113,18 @@ class Index:
         row = self._get("objects", object_id)
         if row is None or len(row) != _PLACE.size:
             return None
-        number, *rest = _PLACE.unpack(row)
+        number, block_offset, block_size, plain, offset, length, codec = _PLACE.unpack(row)
+        pack = self._pack_of.get(number) or self._pack(number)
+        if pack is None:
+            return None
+        return Place(pack, block_offset, block_size, plain, codec, offset, length)
+
+    def _pack(self, number: int) -> PackId | None:
         pack = self._get("packs", _NUMBER.pack(number))
         if pack is None or len(pack) != ID_SIZE:
             return None
-        return Place(PackId(pack), rest[0], rest[1], rest[2], rest[5], rest[3], rest[4])
+        self._pack_of[number] = PackId(pack)
+        return PackId(pack)
 
     def packs(self) -> set[PackId]:
         with self._read() as txn:
@@ -151,8 +161,8 @@ class Index:
         """Takes in what a segment lists, in one transaction. A newer place replaces an older one."""
         with self._env.begin(write=True) as txn:
             number = self._next_number(txn)
-            numbers = []
-            rows = []
+            numbers: list[bytes] = []
+            rows: list[tuple[bytes, bytes]] = []
             for pack in packs:
                 txn.put(_NUMBER.pack(number), pack.id, db=self._tables["packs"])
                 rows += [(name, _row(number, place)) for name, place in places(pack)]
@@ -163,10 +173,11 @@ class Index:
             with txn.cursor(self._tables["trees"]) as cursor:
                 cursor.putmulti(sorted(trees), overwrite=True)
             txn.put(segment, b"".join(numbers), db=self._tables["segments"])
+            txn.put(b"next", _NUMBER.pack(number), db=self._tables["meta"])
 
     def _next_number(self, txn: "lmdb.Transaction[bytes]") -> int:
-        with txn.cursor(self._tables["packs"]) as cursor:
-            return _NUMBER.unpack(bytes(cursor.key()))[0] + 1 if cursor.last() else 0
+        value = txn.get(b"next", db=self._tables["meta"])
+        return 0 if value is None else int(_NUMBER.unpack(value)[0])
 
     def begin_sync(self, standing: set[SegmentId]) -> list[SegmentId]:
         """The segments still to be added, given those that stand in the repository."""

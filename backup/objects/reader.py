@@ -13,6 +13,8 @@ from backup.storage import Storage
 
 #: Decoded blocks kept, in plain bytes.
 CACHE_SIZE = 32 << 20
+#: Plain bytes of a block that decodes in less time than it takes to hand the work to a thread.
+QUICK_SIZE = 512 << 10
 #: Read from a pack's end at first: holds most footers.
 TAIL_SIZE = 64 << 10
 
@@ -49,27 +51,30 @@ class ObjectReader:
         """The object's plain bytes. Raises `Damaged`, or `OSError` where the storage fails."""
         return self.read_at(object_id, self.place(object_id))
 
-    def cached(self, place: Place) -> bool:
-        """Whether the object's block is at hand, already decoded."""
-        return (place.pack, place.block_offset) in self._cache
+    def read_quickly(self, object_id: ObjectId) -> Buffer | None:
+        """As `read`, where the object's block is small, or decoded already; else None."""
+        place = self.place(object_id)
+        if place.plain > QUICK_SIZE and (place.pack, place.block_offset) not in self._cache:
+            return None
+        return self.read_at(object_id, place)
 
     def read_at(self, object_id: ObjectId, place: Place) -> Buffer:
-        what = f"object {object_id.hex()[:12]} in pack {place.pack.hex()[:12]}"
         key = (place.pack, place.block_offset)
-        block = self._cache.get(key, lambda: self._decode(place, what))
+        block = self._cache.get(key, lambda: self._decode(object_id, place))
         data = memoryview(block.plain)[place.offset : place.offset + place.length]
         # Checked once for as long as the block is kept; the index may be wrong, so for this very range.
         checked = object_id, place.offset, place.length
         if checked not in block.checked:
             try:
-                require_name(self._name, data, object_id, what)
+                require_name(self._name, data, object_id, _what(object_id, place))
             except Damaged:
                 self._cache.drop(key)
                 raise
             block.checked.add(checked)
         return data
 
-    def _decode(self, place: Place, what: str) -> "_Block":
+    def _decode(self, object_id: ObjectId, place: Place) -> "_Block":
+        what = _what(object_id, place)
         data = self._read_pack(place.pack, place.block_offset, place.block_size, what)
         return _Block(decode_block(data, what)[1])
 
@@ -78,6 +83,10 @@ class ObjectReader:
             return self._storage.read(pack_key(pack), offset, size)
         except FileNotFoundError:
             raise Damaged(f"{what}: the pack is missing from the repository") from None
+
+
+def _what(object_id: ObjectId, place: Place) -> str:
+    return f"object {object_id.hex()[:12]} in pack {place.pack.hex()[:12]}"
 
 
 def read_pack_footer(storage: Storage, pack: PackId, size: int) -> tuple[BlockRecord, ...]:

@@ -4,7 +4,7 @@ import stat
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 
-from backup.model.entry import Entry
+from backup.model.entry import KINDS, Entry
 from backup.model.errors import Damaged
 from backup.model.ids import NO_OBJECT, ObjectId
 from backup.snapshots.extents import decode_content
@@ -25,6 +25,8 @@ from backup.snapshots.tree import (
 Read = Callable[[ObjectId], Buffer]
 
 
+#: As large as the kernel lets a file be.
+MAX_SIZE = (1 << 63) - 1
 #: Pages of a very large directory that are kept at a time.
 MAX_PAGES = 8
 
@@ -77,6 +79,8 @@ class Directory:
         start = self._totals[number - 1] if number else 0
         if len(page) != self._totals[number] - start or page.names[0] != self._first_names[number]:
             raise Damaged("a tree's page is not the one that its branch names")
+        if any(page.names[-1] >= name for name in self._first_names[number + 1 : number + 2]):
+            raise Damaged("a tree's page holds names that belong in the next one")
         return page
 
     def pages(self) -> Iterator[Page]:
@@ -117,6 +121,8 @@ def decode_entry(page: Page, position: int, read: Read) -> Entry:
     fields = dict(extra_fields(page.extra(position)))
     users, groups = page.owner_names
     kind = stat.S_IFMT(mode)
+    if kind not in KINDS or size > MAX_SIZE or m_ns >= NS or c_ns >= NS:
+        raise Damaged("a tree holds an entry of a kind, size or time that no file has")
     whole = fields.get(EXTRA_HASH, object_id if kind == stat.S_IFREG and object_id != NO_OBJECT else None)
     return Entry(
         name=page.names[position],

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import NoReturn, Protocol
 
 from backup.model.inode import Attributes
-from backup.views.content import BytesContent, FileContent
+from backup.views.content import BytesContent, ChunkContent, Describe, FileContent
 
 #: What the kernel may take as for ever: what is in a snapshot never changes.
 FOREVER = 365 * 24 * 3600.0
@@ -14,9 +14,7 @@ FOREVER = 365 * 24 * 3600.0
 BLOCK = 4096
 SECTOR = 512
 
-Content = FileContent | BytesContent
-#: The path from the view's root, for messages; not made unless there is one.
-Describe = Callable[[], bytes]
+Content = FileContent | ChunkContent | BytesContent
 
 
 class Node(Protocol):

@@ -1,5 +1,6 @@
 """One snapshot, or a directory of one."""
 
+import errno
 import stat
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -14,8 +15,8 @@ from backup.objects.reader import ObjectReader
 from backup.snapshots.directory import Directory, decode_entry
 from backup.snapshots.extents import decode_content
 from backup.snapshots.tree import NS, STAT, Buffer, Page, extra_fields
-from backup.views.content import FileContent
-from backup.views.folder import BLOCK, FOREVER, SECTOR, Describe, Folder, not_a_directory
+from backup.views.content import ChunkContent, Describe, FileContent
+from backup.views.folder import BLOCK, FOREVER, SECTOR, Folder, not_a_directory
 
 #: Entries of directories kept at hand, at some 200 bytes each.
 CACHE_ENTRIES = 200_000
@@ -72,6 +73,10 @@ class Scope:
         self.options = options
         self._links: dict[tuple[int, bytes], int] = {}
 
+    @property
+    def read(self) -> Callable[[ObjectId], Buffer]:
+        return self.directories.trees.tree
+
     def shared_inode(self, page: Page, position: int, own: int) -> int:
         """`own`, or the number of another name of the same hard-linked file that was met before."""
         record = page.stat(position)
@@ -102,7 +107,7 @@ class SnapshotNode:
         return attributes_of(self._page, self._position, ino, self._read)
 
     def _read(self, tree: ObjectId) -> Buffer:
-        return self._scope.directories.trees.tree(tree)
+        return self._scope.read(tree)
 
     @property
     def _mode(self) -> int:
@@ -110,7 +115,7 @@ class SnapshotNode:
 
     def target(self) -> bytes:
         if not stat.S_ISLNK(self._mode):
-            raise OSError(22, "not a symbolic link")
+            raise OSError(errno.EINVAL, "not a symbolic link")
         return decode_entry(self._page, self._position, self._read).target
 
     def xattrs(self) -> dict[bytes, bytes]:
@@ -129,11 +134,16 @@ class SnapshotNode:
                 return make(self)
         return dict(decode_entry(self._page, self._position, self._read).xattrs).get(name)
 
-    def open(self, describe: Describe) -> FileContent:
-        if not stat.S_ISREG(self._mode):
-            raise OSError(22, "not a regular file")
-        reader = self._scope.directories.trees.reader
-        return FileContent(reader, self._extents(), describe, self._scope.options.allow_damaged)
+    def open(self, describe: Describe) -> FileContent | ChunkContent:
+        record = STAT.unpack(self._page.stat(self._position))
+        if not stat.S_ISREG(record[0]):
+            raise OSError(errno.EINVAL, "not a regular file")
+        scope = self._scope
+        reader, allow_damaged = scope.directories.trees.reader, scope.options.allow_damaged
+        chunk = self._page.ref(self._position)[0]
+        if chunk != NO_OBJECT:
+            return ChunkContent(reader, chunk, record[4], describe, allow_damaged)
+        return FileContent(reader, self._extents(), describe, allow_damaged)
 
     def _extents(self) -> tuple[Extent, ...]:
         size = STAT.unpack(self._page.stat(self._position))[4]
@@ -214,19 +224,31 @@ class SnapshotFolder:
 
     def entries(self, first: int, start: int) -> Iterator[tuple[bytes, Attributes, int]]:
         directory = self._directory()
-        read = self._scope.directories.trees.tree
         position = start
         while position < len(directory):
             page, local = directory.at(position)
-            for here in range(local, len(page)):
-                ino = self._scope.shared_inode(page, here, first + position)
-                position += 1
-                yield page.names[here], attributes_of(page, here, ino, read), position
+            position -= local
+            columns = zip(page.names, STAT.iter_unpack(page.stats), strict=True)
+            for here, (name, record) in enumerate(columns):
+                if here >= local:
+                    ino = first + position + here
+                    if record[3] > 1:
+                        ino = self._scope.shared_inode(page, here, ino)
+                    attributes = attributes_from(record, page, here, ino, self._scope.read)
+                    yield name, attributes, position + here + 1
+            position += len(page)
 
 
 def attributes_of(page: Page, position: int, ino: int, read: Callable[[ObjectId], Buffer]) -> Attributes:
-    """The attributes of one entry, straight from its record."""
-    mode, uid, gid, nlink, size, m_s, c_s, m_ns, c_ns, _, rdev = STAT.unpack(page.stat(position))
+    """The attributes of one entry."""
+    return attributes_from(STAT.unpack(page.stat(position)), page, position, ino, read)
+
+
+def attributes_from(
+    record: tuple[int, ...], page: Page, position: int, ino: int, read: Callable[[ObjectId], Buffer]
+) -> Attributes:
+    """The attributes of one entry, straight from its stat record."""
+    mode, uid, gid, nlink, size, m_s, c_s, m_ns, c_ns, _, rdev = record
     kind = mode & 0o170000
     if kind == stat.S_IFREG:
         if size and page.ref(position)[0] == NO_OBJECT:

@@ -29,6 +29,7 @@ class Bytes:
 
     def __init__(self, data: bytes, at_hand: bool = True) -> None:
         self.data = data
+        self.size = len(data)
         self.at_hand = at_hand
 
     def read_now(self, offset: int, size: int) -> bytes | memoryview | None:
@@ -36,7 +37,6 @@ class Bytes:
 
     def read(self, offset: int, size: int) -> bytes | memoryview:
         return self.data[offset : offset + size]
-
 
 
 class Slow(Bytes):
