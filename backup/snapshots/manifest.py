@@ -4,6 +4,8 @@ A manifest is three lines: the body (JSON, whose hash is the snapshot's id), the
 may be changed later), and the hash of the two lines before.
 """
 
+from datetime import datetime
+
 import msgspec
 
 from backup.model.errors import Damaged, ImbfsError
@@ -108,6 +110,8 @@ def decode_manifest(data: bytes, snapshot: SnapshotId, name: NameOf) -> Snapshot
         )
         if len(found.root) != ID_SIZE or not found.top or not all(found.paths):
             raise ValueError("it lacks a root or a path")
+        if datetime.fromisoformat(found.body.time).tzinfo is None:
+            raise ValueError("its time has no zone")
     except (msgspec.MsgspecError, ValueError) as error:
         raise Damaged(f"{what} is not one ({error})") from error
     return found
