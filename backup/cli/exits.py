@@ -34,7 +34,7 @@ def message_of(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         name = error.filename if error.filename is not None else ""
         path = os.fsdecode(name) if isinstance(name, (str, bytes, os.PathLike)) else str(name)
-        hint = _HINTS.get(error.errno or 0, "")
+        hint = _HINTS.get(error.errno or 0, "") if path else ""
         return (f"{path}: " if path else "") + error.strerror + hint
     text = " ".join(str(error).split("\n"))
     return text or type(error).__name__

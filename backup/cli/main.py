@@ -32,6 +32,7 @@ def main(argv: list[str] | None = None) -> int:
     """Runs one command and returns its exit code."""
     argv = sys.argv[1:] if argv is None else argv
     signal.signal(signal.SIGTERM, _interrupt)
+    _replace_closed_streams()
     verbose = 0
     try:
         module, arguments = parse(argv)
@@ -49,6 +50,14 @@ def main(argv: list[str] | None = None) -> int:
         if verbose < 2:
             return _report(_Unexpected(error), verbose)
         return _report(error, verbose)
+
+
+def _replace_closed_streams() -> None:
+    """A caller may have closed them (`>&-`): what is printed then goes nowhere."""
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
 
 
 class _Unexpected(ImbfsError):

@@ -4,8 +4,6 @@ import os
 import sys
 from collections.abc import Iterable, Sequence
 
-import msgspec
-
 
 def show(text: str) -> None:
     """A line of a result. Names that are not UTF-8 come out as the bytes that they are."""
@@ -13,6 +11,8 @@ def show(text: str) -> None:
 
 
 def show_json(value: object) -> None:
+    import msgspec
+
     show(msgspec.json.encode(value).decode())
 
 

@@ -1,14 +1,17 @@
 """Progress on a terminal, and what operations have to say."""
 
 import os
+import signal
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from backup.cli.context import Context
 from backup.cli.output import count, printable, size
+from backup.model.errors import Stopped
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -48,6 +51,24 @@ class Meter:
         self._task: TaskID | None = None
         self._shown = 0.0
         self._started = time.monotonic()
+        self._stop = False
+
+    @contextmanager
+    def stoppable(self) -> Iterator[None]:
+        """SIGINT and SIGTERM stop the operation at the next clean place; a second one at once."""
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        for number in before:
+            signal.signal(number, self._ask_to_stop)
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _ask_to_stop(self, number: int, frame: FrameType | None) -> None:
+        if self._stop:
+            raise KeyboardInterrupt
+        self._stop = True
 
     @contextmanager
     def shown(self) -> Iterator[None]:
@@ -64,6 +85,8 @@ class Meter:
         self._progress = None
 
     def update(self) -> None:
+        if self._stop:
+            raise Stopped
         if self._progress is None or time.monotonic() - self._shown < INTERVAL:
             return
         self._shown = now = time.monotonic()
@@ -132,7 +155,7 @@ def backup_progress(context: Context, repository: "Repository", paths: Sequence[
     if context.progress:
         threading.Thread(target=_count, args=(paths, estimate, stop), daemon=True).start()
     try:
-        with meter.shown():
+        with meter.shown(), meter.stoppable():
             yield meter
     finally:
         stop.set()

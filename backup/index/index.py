@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import lmdb
 
+from backup.model.errors import CannotStore, ImbfsError
 from backup.model.ids import ID_SIZE, ObjectId, PackId, SegmentId, SnapshotId
 from backup.objects.pack import PackRecord, Place, places
 
@@ -80,7 +81,7 @@ class Index:
 
     def clear(self) -> None:
         """Empties every table but that of the snapshots seen."""
-        with self._env.begin(write=True) as txn:
+        with self._write() as txn:
             for name, table in self._tables.items():
                 # What was seen is kept: it is how a manifest that vanishes is noticed.
                 if name not in ("snapshots", "meta"):
@@ -95,16 +96,36 @@ class Index:
         self.clear()
 
     @contextmanager
+    def _write(self) -> "Iterator[lmdb.Transaction[bytes]]":
+        """A transaction. Raises `CannotStore` where the file cannot be written."""
+        try:
+            with self._env.begin(write=True) as txn:
+                yield txn
+        except lmdb.Error as error:
+            raise CannotStore(
+                f"the index {self.path} cannot be written ({error}): free some space, or move it away"
+            ) from error
+
+    @contextmanager
     def _read(self) -> "Iterator[lmdb.Transaction[memoryview]]":
-        with self._env.begin(buffers=True) as txn:
-            yield txn
+        try:
+            with self._env.begin(buffers=True) as txn:
+                yield txn
+        except lmdb.Error as error:
+            raise self._damaged(error) from error
+
+    def _damaged(self, error: lmdb.Error) -> ImbfsError:
+        return ImbfsError(f"the index {self.path} is damaged ({error}): run `imbfs index rebuild`")
 
     def _get(self, table: str, key: bytes) -> bytes | None:
         """A copy: a view into the map is good for as long as its transaction only."""
-        with self._env.begin(self._tables[table], buffers=True) as txn:
-            value = txn.get(key)
-            # A length that cannot be is damage, and a copy of it would end the process.
-            return None if value is None or len(value) > MAX_VALUE else bytes(value)
+        try:
+            with self._env.begin(self._tables[table], buffers=True) as txn:
+                value = txn.get(key)
+                # A length that cannot be is damage, and a copy of it would end the process.
+                return None if value is None or len(value) > MAX_VALUE else bytes(value)
+        except lmdb.Error as error:
+            raise self._damaged(error) from error
 
     # Objects
 
@@ -143,7 +164,7 @@ class Index:
         return self._get("trees", tree_id)
 
     def add_trees(self, trees: Iterable[tuple[ObjectId, bytes]]) -> None:
-        with self._env.begin(write=True) as txn, txn.cursor(self._tables["trees"]) as cursor:
+        with self._write() as txn, txn.cursor(self._tables["trees"]) as cursor:
             cursor.putmulti(sorted(trees), overwrite=True)
 
     # Segments
@@ -159,7 +180,7 @@ class Index:
         trees: Iterable[tuple[ObjectId, bytes]] = (),
     ) -> None:
         """Takes in what a segment lists, in one transaction. A newer place replaces an older one."""
-        with self._env.begin(write=True) as txn:
+        with self._write() as txn:
             number = self._next_number(txn)
             numbers: list[bytes] = []
             rows: list[tuple[bytes, bytes]] = []
@@ -195,14 +216,14 @@ class Index:
             return {SnapshotId(bytes(key).decode()) for key, _ in txn.cursor(self._tables["snapshots"])}
 
     def note_snapshots(self, new: Iterable[SnapshotId]) -> None:
-        with self._env.begin(write=True) as txn:
+        with self._write() as txn:
             for snapshot in new:
                 txn.put(snapshot.encode(), b"\0", db=self._tables["snapshots"])
 
     def settle(self) -> None:
         """Leaves free pages behind after a large change, so that a small one does not grow the file."""
         for step in range(SETTLING):
-            with self._env.begin(write=True) as txn:
+            with self._write() as txn:
                 txn.put(b"settled", bytes([step]), db=self._tables["meta"])
 
     def status(self) -> IndexStatus:

@@ -23,3 +23,11 @@ class Damaged(ImbfsError):
 
 class NotFound(ImbfsError):
     """No such snapshot, or no such path in it; or more than one snapshot fits."""
+
+
+class CannotStore(ImbfsError):
+    """The repository cannot be written: no space, no right, a failing disk."""
+
+
+class Stopped(KeyboardInterrupt):
+    """Someone asked to stop, and this is a place where stopping is clean."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from backup import __version__
-from backup.model.errors import ImbfsError
+from backup.model.errors import ImbfsError, Stopped
 from backup.model.ids import ObjectId, SnapshotId
 from backup.model.text import to_name
 from backup.objects.chunker import Chunker
@@ -55,6 +55,7 @@ def backup(
     """Stores the paths as one snapshot.
 
     What cannot be read is told to `monitor` and counted in `statistics.errors`; the rest goes on.
+    The monitor may raise `Stopped`: what was stored so far is kept for the next run then.
     Raises `UsageError` for paths that cannot be; `ImbfsError` where nothing can be backed up, or the
     repository cannot be written; OSError where the top directory cannot be read.
     """
@@ -71,8 +72,9 @@ def backup(
         walk = _walk(repository, writer, parent, options, started, monitor)
         root = walk.run(sources, _parent_root(repository, parent, monitor))
         writer.finish()
-    except KeyboardInterrupt:
-        # What was read so far is worth keeping: the next run finds it stored.
+    except Stopped:
+        # What was read so far is worth keeping: the next run finds it stored. Any other interruption
+        # may have come in the middle of a write, and what was being written is not to be trusted.
         writer.finish()
         raise
     except BaseException:

@@ -3,9 +3,12 @@
 pack → segment → index → manifest: a file is durable before anything names it.
 """
 
+import errno
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
+from backup.model.errors import CannotStore, ImbfsError
 from backup.model.ids import ObjectId, PackId, SegmentId
 from backup.objects.block import BlockKind
 from backup.objects.hashing import Hasher, new_hasher
@@ -27,6 +30,18 @@ SEGMENT_SECONDS = 1.0
 SEGMENT_SHARE = 0.02
 #: Plain bytes of trees held back for the index.
 MAX_TREES = 16 << 20
+
+
+@contextmanager
+def storing() -> Iterator[None]:
+    """Tells what goes wrong at the repository from what goes wrong at the source."""
+    try:
+        yield
+    except OSError as error:
+        hint = ": free some space and run it again" if error.errno == errno.ENOSPC else ""
+        raise CannotStore(
+            f"the repository cannot be written: {error.strerror}{hint}; nothing stored before is lost"
+        ) from error
 
 
 class Writer:
@@ -93,7 +108,8 @@ class Writer:
             return object_id, False
         self._pending.add(object_id)
         self.bytes_added += len(data)
-        writer.add(object_id, bytes(data))
+        with storing():
+            writer.add(object_id, bytes(data))
         return object_id, True
 
     def has(self, object_id: ObjectId) -> bool:
@@ -128,14 +144,16 @@ class Writer:
 
     def finish(self) -> None:
         """Makes all that was stored durable and known to the index."""
-        self._data.finish()
-        self._tree.finish()
-        self._flush_segment()
+        with storing():
+            self._data.finish()
+            self._tree.finish()
+            self._flush_segment()
 
     def commit(self, body: Body, labels: Labels) -> Snapshot:
         """Writes the manifest: from here on the snapshot exists. Call `finish` before."""
         snapshot_id, data = encode_manifest(body, labels, self._repository.name)
-        self._repository.storage.put(manifest_key(snapshot_id), data)
+        with storing():
+            self._repository.storage.put(manifest_key(snapshot_id), data)
         self._repository.index.note_snapshots([snapshot_id])
         if self.bytes_stored:
             self._repository.index.settle()
@@ -145,4 +163,6 @@ class Writer:
         """Gives up: temporary files go, finished packs stay for the next run to use."""
         self._data.discard()
         self._tree.discard()
-        self._flush_segment()
+        # Only a wish: the disk may be full, and the next run finds the packs all the same.
+        with suppress(OSError, ImbfsError):
+            self._flush_segment()

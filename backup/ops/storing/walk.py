@@ -262,7 +262,8 @@ class Walk:
         if frame.parent is not None and position >= 0:
             row = frame.parent.row(position)
             frame.rows[slot] = row._replace(flags=row.flags | FLAG_CARRIED)
-            self._monitor.problem(path, f"{error.strerror}: kept as the last backup has it")
+            kept = "left out" if row.flags & FLAG_NO_CONTENT else "kept as the last backup has it"
+            self._monitor.problem(path, f"{error.strerror}: {kept}")
             return
         self._monitor.problem(path, f"{error.strerror}: left out")
         if status is not None:
