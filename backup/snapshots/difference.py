@@ -49,14 +49,24 @@ class Change:
     def after_tree(self) -> ObjectId | None:
         return tree_at(self.after)
 
+    @property
+    def replaced(self) -> bool:
+        """Whether the name is of another kind than before: the old has to go before the new can come."""
+        if self.before is None or self.after is None:
+            return False
+        return _kind(self.before) != _kind(self.after)
+
 
 def tree_at(spot: Spot | None) -> ObjectId | None:
     """The tree of a directory's entry; None for all else."""
-    if spot is None:
+    if spot is None or _kind(spot) != stat.S_IFDIR:
         return None
+    return spot[0].ref(spot[1])[0]
+
+
+def _kind(spot: Spot) -> int:
     page, position = spot
-    mode = int.from_bytes(page.stat(position)[:4], "little")
-    return page.ref(position)[0] if stat.S_ISDIR(mode) else None
+    return stat.S_IFMT(int.from_bytes(page.stat(position)[:4], "little"))
 
 
 def compare(before: Spot, after: Spot, read: Read) -> Change:
@@ -123,27 +133,30 @@ def _difference(one: Spot, other: Spot) -> Difference:
     if stat.S_IFMT(old[0]) != stat.S_IFMT(new[0]):
         return Difference.CONTENT
     found = Difference.NONE
-    old_fields = dict(extra_fields(one[0].extra(one[1])))
-    new_fields = dict(extra_fields(other[0].extra(other[1])))
-    if not stat.S_ISDIR(new[0]) and (
-        one[0].ref(one[1])[0] != other[0].ref(other[1])[0]
-        or old[4] != new[4]
-        or _without_xattrs(old_fields) != _without_xattrs(new_fields)
-    ):
+    if not stat.S_ISDIR(new[0]) and content_at(one) != content_at(other):
         found |= Difference.CONTENT
     # mode, uid, gid; mtime; rdev
     if (
         old[:3] != new[:3]
         or (old[5], old[7], old[10]) != (new[5], new[7], new[10])
-        or old_fields.get(EXTRA_XATTRS) != new_fields.get(EXTRA_XATTRS)
+        or _xattrs_at(one) != _xattrs_at(other)
         or _owner_names(one) != _owner_names(other)
     ):
         found |= Difference.METADATA
     return found
 
 
-def _without_xattrs(fields: dict[int, memoryview]) -> dict[int, memoryview]:
-    return {tag: value for tag, value in fields.items() if tag != EXTRA_XATTRS}
+def content_at(spot: Spot) -> tuple[object, ...]:
+    """Equal where a file has the same bytes and holes, a symlink the same target, a directory the same."""
+    page, position = spot
+    mode, _, _, _, size, *_ = STAT.unpack(page.stat(position))
+    fields = extra_fields(page.extra(position))
+    rest = [(tag, bytes(value)) for tag, value in fields if tag != EXTRA_XATTRS]
+    return page.ref(position)[0], 0 if stat.S_ISDIR(mode) else size, *rest
+
+
+def _xattrs_at(spot: Spot) -> memoryview | None:
+    return dict(extra_fields(spot[0].extra(spot[1]))).get(EXTRA_XATTRS)
 
 
 def _owner_names(spot: Spot) -> tuple[str, str]:

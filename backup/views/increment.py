@@ -38,21 +38,28 @@ def increment_folder(before: Scope, after: Scope, old: Spot | None, new: Spot, t
 class _Part:
     """Which of a change's names a part of an increment shows, and from which of the two trees."""
 
-    def __init__(self, spot: Callable[[Change], Spot | None], shows: Callable[[Change], bool]) -> None:
+    def __init__(self, spot: Callable[[Change], Spot | None], holds: Callable[[Change], bool]) -> None:
         self.spot = spot
-        self.shows = shows
+        self._holds = holds
+
+    def shows(self, change: Change) -> bool:
+        """Whether the part holds the name itself, or one below it. Trees may be deep: no recursion."""
+        waiting = [change]
+        while waiting:
+            here = waiting.pop()
+            if self._holds(here):
+                return True
+            waiting += here.below.values()
+        return False
 
 
 def _in_files(change: Change) -> bool:
-    """Added or changed itself, or on the way to what is."""
-    if change.after is None:
-        return False
-    return bool(change.difference) or any(map(_in_files, change.below.values()))
+    return change.after is not None and bool(change.difference)
 
 
 def _in_deleted(change: Change) -> bool:
-    """Gone, or on the way to what is gone."""
-    return change.difference == Difference.REMOVED or any(map(_in_deleted, change.below.values()))
+    """Gone, for good or for another kind of file."""
+    return change.difference == Difference.REMOVED or change.replaced
 
 
 _FILES = _Part(lambda change: change.after, _in_files)
@@ -70,7 +77,7 @@ class PartNode(SnapshotNode):
         self._part = part
 
     def enter(self) -> Folder:
-        if self._change.before is None or self._change.after is None:
+        if self._change.before_tree is None or self._change.after_tree is None:
             # All of it is new, or gone: the snapshot's own directory.
             return super().enter()
         return PartFolder(self._scope, self._change, self._part)
