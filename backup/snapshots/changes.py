@@ -8,7 +8,7 @@ import msgspec
 from backup.model.entry import Entry
 from backup.model.ids import ObjectId
 from backup.model.text import Name, to_name
-from backup.snapshots.difference import Change, Difference, Spot, tree_at
+from backup.snapshots.difference import Change, Difference, Spot, content_at, tree_at
 from backup.snapshots.directory import Directory, decode_entry
 from backup.snapshots.tree import STAT, Buffer
 
@@ -91,7 +91,7 @@ def _whole(path: bytes, tree: ObjectId, difference: Difference, read: Read) -> I
 
 
 def _renames(changes: list[_Item]) -> dict[bytes, bytes]:
-    """New path → old path, of what moved: the same inode with the same size and time, else the
+    """New path → old path, of what moved: the same inode with the same content and time, else the
     same content, where that is one to one."""
     removed = [(path, spot) for path, kind, spot, _ in changes if kind == Difference.REMOVED and spot]
     added = [(path, spot) for path, kind, _, spot in changes if kind == Difference.ADDED and spot]
@@ -120,11 +120,11 @@ def _by_key(
 def _same_inode(spot: Spot) -> tuple[object, ...]:
     page, position = spot
     record = STAT.unpack(page.stat(position))
-    mode, size, mtime, ns, ino = record[0], record[4], record[5], record[7], record[9]
+    mode, mtime, ns, ino = record[0], record[5], record[7], record[9]
     kind = mode & 0o170000
-    # A directory's inode may be another's that was removed: what it holds must be the same, too.
-    rest = (page.ref(position)[0],) if kind == 0o040000 else (size, mtime, ns)
-    return (kind, page.ref(position)[3], ino, *rest)
+    # The inode may have been another's that was removed: what it holds must be the same, too.
+    time = () if kind == 0o040000 else (mtime, ns)
+    return (kind, page.ref(position)[3], ino, content_at(spot), *time)
 
 
 def _same_content(spot: Spot) -> tuple[object, ...] | None:

@@ -277,6 +277,16 @@ def test_a_file_that_took_the_place_of_another_leaves_its_own(
     assert found.summary() == expected
 
 
+def test_a_rewritten_file_is_not_merely_renamed_whatever_its_time_says(
+    kept: Kept, source: Path, first: Snapshot
+) -> None:
+    (source / "text").write_bytes(b"BEFORE\n")
+    os.utime(source / "text", (OLD, OLD))
+    (source / "text").rename(source / "moved")
+    found = again(kept, first, source)
+    assert found.summary() == {".": "metadata", "text": "removed", "moved": "added"}
+
+
 def test_a_file_renamed_and_changed_in_mode_is_told_with_both_modes(
     kept: Kept, source: Path, first: Snapshot
 ) -> None:
