@@ -11,7 +11,7 @@ from backup.objects.block import CompressionSettings
 from backup.objects.hashing import name_of
 
 #: A loaded machine is no failure.
-codec = settings(deadline=None, max_examples=60)
+codec = settings(deadline=None, max_examples=40)
 few = settings(deadline=None, max_examples=15)
 
 name = name_of("blake3")

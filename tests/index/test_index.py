@@ -1,0 +1,268 @@
+"""The index: what it says of places, what it does with a file that is not as it left it."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import lmdb
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backup.index import Index
+from backup.index.location import index_path
+from backup.model.ids import ObjectId, PackId, SegmentId, SnapshotId
+from backup.objects.pack import BlockRecord, PackRecord, Place
+from tests.objects.samples import few, name
+
+OURS = "ab" * 16
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "index.lmdb"
+
+
+@pytest.fixture
+def index(path: Path) -> Iterator[Index]:
+    opened = Index(path, OURS)
+    yield opened
+    opened.close()
+
+
+def reopened(index: Index, identity: str = OURS) -> Index:
+    index.close()
+    return Index(index.path, identity)
+
+
+def pack_of(label: str, objects: int = 3) -> PackRecord:
+    """Objects of one length in one block; their names tell the pack."""
+    members = tuple((name(f"{label} {number}".encode()), 10) for number in range(objects))
+    block = BlockRecord(8, 100, 10 * objects + 4 * objects, 1, 0, members)
+    return PackRecord(PackId(name(label.encode())), 500, (block,))
+
+
+def segment(label: str) -> SegmentId:
+    return SegmentId(name(b"segment " + label.encode()))
+
+
+def object_in(label: str, number: int = 0) -> ObjectId:
+    return name(f"{label} {number}".encode())
+
+
+def test_an_object_is_where_its_segment_says(index: Index) -> None:
+    pack = pack_of("a")
+    index.add_segment(segment("a"), [pack])
+    assert index.place(object_in("a", 2)) == Place(pack.id, 8, 100, 42, 1, 20, 10)
+    assert index.place(object_in("b")) is None
+
+
+def test_all_that_was_added_is_there_after_it_is_opened_again(index: Index) -> None:
+    index.add_segment(segment("a"), [pack_of("a"), pack_of("b")], [(name(b"tree"), b"tree")])
+    again = reopened(index)
+    assert again.segments() == {segment("a")}
+    assert again.packs() == {pack_of("a").id, pack_of("b").id}
+    assert set(again.objects()) == {object_in(label, number) for label in "ab" for number in range(3)}
+    assert again.tree(name(b"tree")) == b"tree"
+    again.close()
+
+
+def test_the_newest_place_of_an_object_is_the_one_that_counts(index: Index) -> None:
+    first = pack_of("a")
+    second = first._replace(id=PackId(name(b"another pack")))
+    index.add_segment(segment("first"), [first])
+    index.add_segment(segment("second"), [second])
+    place = index.place(object_in("a"))
+    assert place is not None
+    assert place.pack == second.id
+
+
+def test_only_segments_that_are_new_are_still_to_be_added(index: Index) -> None:
+    index.add_segment(segment("a"), [pack_of("a")])
+    assert index.begin_sync({segment("a"), segment("b")}) == [segment("b")]
+    assert index.place(object_in("a")) is not None
+
+
+def test_when_a_segment_has_vanished_all_others_are_added_anew(index: Index) -> None:
+    for label in "ab":
+        index.add_segment(segment(label), [pack_of(label)], [(name(label.encode()), b"tree")])
+    assert index.begin_sync({segment("b")}) == [segment("b")]
+    assert index.place(object_in("a")) is None
+    assert index.place(object_in("b")) is None
+    index.add_segment(segment("b"), [pack_of("b")])
+    assert index.place(object_in("b")) is not None
+
+
+def test_a_place_found_after_segments_were_added_anew_names_the_right_pack(index: Index) -> None:
+    """A pack's number may be remembered: it must not name another pack after a clearing."""
+    for label in "abc":
+        index.add_segment(segment(label), [pack_of(label)])
+        assert index.place(object_in(label)) is not None
+    index.begin_sync({segment("c")})
+    index.add_segment(segment("c"), [pack_of("c")])
+    place = index.place(object_in("c"))
+    assert place is not None
+    assert place.pack == pack_of("c").id
+
+
+def test_what_is_cleared_is_gone_but_the_snapshots_seen_are_not(index: Index) -> None:
+    index.add_segment(segment("a"), [pack_of("a")], [(name(b"tree"), b"tree")])
+    index.note_snapshots([SnapshotId("cd" * 32)])
+    index.clear()
+    assert (index.segments(), index.packs(), list(index.objects())) == (set(), set(), [])
+    assert index.tree(name(b"tree")) is None
+    assert index.known_snapshots() == {"cd" * 32}
+
+
+def test_a_recreated_index_knows_nothing(index: Index) -> None:
+    index.add_segment(segment("a"), [pack_of("a")])
+    index.note_snapshots([SnapshotId("cd" * 32)])
+    index.recreate()
+    assert (index.segments(), index.known_snapshots()) == (set(), set())
+
+
+def test_a_place_found_after_the_index_was_recreated_names_the_right_pack(index: Index) -> None:
+    index.add_segment(segment("a"), [pack_of("a")])
+    assert index.place(object_in("a")) is not None
+    index.recreate()
+    index.add_segment(segment("b"), [pack_of("b")])
+    place = index.place(object_in("b"))
+    assert place is not None
+    assert place.pack == pack_of("b").id
+
+
+def test_another_repositorys_index_is_emptied(index: Index) -> None:
+    index.add_segment(segment("a"), [pack_of("a")])
+    other = reopened(index, "cd" * 16)
+    assert other.segments() == set()
+    assert other.place(object_in("a")) is None
+    other.close()
+
+
+def test_trees_can_be_added_ahead_of_their_packs(index: Index) -> None:
+    index.add_trees([(name(b"b"), b"second"), (name(b"a"), b"first")])
+    index.add_trees([(name(b"a"), b"first")])
+    assert (index.tree(name(b"a")), index.tree(name(b"c"))) == (b"first", None)
+
+
+def test_the_status_counts_its_rows(index: Index) -> None:
+    index.add_segment(segment("a"), [pack_of("a", 5), pack_of("b", 2)], [(name(b"tree"), b"tree")])
+    status = index.status()
+    assert (status.objects, status.packs, status.segments, status.trees) == (7, 2, 1, 1)
+    assert status.bytes == index.path.stat().st_size
+
+
+# Files that are not as they were left
+
+
+def cut(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size // 2 // 4096 * 4096)
+
+
+def cut_inside_the_first_page(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:100])
+
+
+def emptied(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def overwritten(path: Path) -> None:
+    path.write_bytes(b"not a database\n" * 1000)
+
+
+def without_its_first_pages(path: Path) -> None:
+    path.write_bytes(bytes(8192) + path.read_bytes()[8192:])
+
+
+def without_its_lock(path: Path) -> None:
+    Path(f"{path}-lock").unlink()
+
+
+HARMS = [cut, cut_inside_the_first_page, emptied, overwritten, without_its_first_pages]
+
+
+@pytest.mark.parametrize("harm", HARMS)
+def test_a_file_that_lmdb_cannot_trust_is_made_anew(index: Index, harm: Callable[[Path], None]) -> None:
+    index.add_segment(segment("a"), [pack_of("a", 3000)])
+    index.close()
+    harm(index.path)
+    again = Index(index.path, OURS)
+    assert again.begin_sync({segment("a")}) == [segment("a")]
+    again.add_segment(segment("a"), [pack_of("a", 3000)])
+    assert again.place(object_in("a", 2999)) is not None
+    again.close()
+
+
+def test_a_lost_lock_file_loses_nothing(index: Index) -> None:
+    index.add_segment(segment("a"), [pack_of("a")])
+    index.close()
+    without_its_lock(index.path)
+    again = Index(index.path, OURS)
+    assert again.segments() == {segment("a")}
+    again.close()
+
+
+def test_a_sound_file_is_not_made_anew(index: Index) -> None:
+    for number in range(20):
+        index.add_segment(segment(str(number)), [pack_of(str(number), 200)])
+        index = reopened(index)
+        assert len(index.segments()) == number + 1
+    index.close()
+
+
+def put(path: Path, table: bytes, key: bytes, value: bytes) -> None:
+    """A row that no version of ours wrote."""
+    with lmdb.open(str(path), subdir=False, max_dbs=6, map_size=1 << 30) as env, env.begin(write=True) as txn:
+        txn.put(key, value, db=env.open_db(table, txn))
+
+
+@pytest.mark.parametrize("value", [b"", b"short", bytes(24), bytes(26), bytes(4000)])
+def test_a_place_of_another_size_is_no_place(index: Index, value: bytes) -> None:
+    index.add_segment(segment("a"), [pack_of("a")])
+    index.close()
+    put(index.path, b"objects", object_in("a"), value)
+    again = Index(index.path, OURS)
+    assert again.place(object_in("a")) is None
+    assert again.place(object_in("a", 1)) is not None
+    again.close()
+
+
+def test_a_place_in_a_pack_that_the_index_does_not_know_is_no_place(index: Index) -> None:
+    index.add_segment(segment("a"), [pack_of("a")])
+    index.close()
+    put(index.path, b"objects", object_in("a"), (77).to_bytes(4, "little") + bytes(21))
+    again = Index(index.path, OURS)
+    assert again.place(object_in("a")) is None
+    again.close()
+
+
+@few
+@given(st.lists(st.sets(st.integers(0, 6), min_size=1), min_size=1, max_size=4), st.data())
+def test_whatever_segments_come_and_go_places_are_those_of_the_standing_ones(
+    tmp_path_factory: pytest.TempPathFactory, history: list[set[int]], data: st.DataObject
+) -> None:
+    index = Index(tmp_path_factory.mktemp("index") / "index.lmdb", OURS)
+    for standing in history:
+        for new in index.begin_sync({segment(str(number)) for number in standing}):
+            number = next(number for number in standing if segment(str(number)) == new)
+            index.add_segment(new, [pack_of(str(number))])
+        for number in range(7):
+            place = index.place(object_in(str(number)))
+            assert (place.pack if place else None) == (
+                pack_of(str(number)).id if number in standing else None
+            )
+    index.close()
+
+
+# Where it lives
+
+
+def test_the_index_of_a_local_repository_lives_in_it(tmp_path: Path) -> None:
+    assert index_path(tmp_path, OURS, tmp_path / "cache") == tmp_path / "index.lmdb"
+
+
+def test_where_the_repository_holds_a_link_in_its_place_the_cache_is_used(tmp_path: Path) -> None:
+    (tmp_path / "index.lmdb").symlink_to("elsewhere")
+    expected = tmp_path / "cache" / "imbfs" / OURS / "index.lmdb"
+    assert index_path(tmp_path, OURS, tmp_path / "cache") == expected
