@@ -2,7 +2,6 @@
 
 import argparse
 import difflib
-import os
 import signal
 import sys
 import traceback
@@ -14,7 +13,7 @@ from backup import __version__
 from backup.cli import exits
 from backup.cli.commands import COMMANDS
 from backup.cli.context import Context
-from backup.cli.output import tell
+from backup.cli.output import flush, tell
 from backup.model.errors import ImbfsError
 
 DESCRIPTION = "Backups that are folders: back up a tree, mount any snapshot, copy back with cp."
@@ -32,17 +31,15 @@ def main(argv: list[str] | None = None) -> int:
     """Runs one command and returns its exit code."""
     argv = sys.argv[1:] if argv is None else argv
     signal.signal(signal.SIGTERM, _interrupt)
-    _replace_closed_streams()
     verbose = 0
     try:
         module, arguments = parse(argv)
         verbose = arguments.verbose
         code: int = module.run(Context(arguments), arguments)
-        sys.stdout.flush()
+        flush()
         return code
     except BrokenPipeError:
         # Whoever read our output has gone: nobody is left to tell.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return exits.FAILED
     except (ImbfsError, OSError, KeyboardInterrupt, MemoryError) as error:
         return _report(error, verbose)
@@ -50,14 +47,6 @@ def main(argv: list[str] | None = None) -> int:
         if verbose < 2:
             return _report(_Unexpected(error), verbose)
         return _report(error, verbose)
-
-
-def _replace_closed_streams() -> None:
-    """A caller may have closed them (`>&-`): what is printed then goes nowhere."""
-    if sys.stdout is None:
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
-    if sys.stderr is None:
-        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
 
 
 class _Unexpected(ImbfsError):
@@ -112,11 +101,16 @@ def command_parser(command: str) -> Parser:
 def _split(argv: list[str]) -> tuple[list[str], str | None, list[str]]:
     """What stands before the command, the command, what stands after it."""
     position = 0
-    while position < len(argv) and argv[position].startswith("-"):
-        position += 2 if argv[position] in ("-r", "--repo") else 1
+    while position < len(argv) and argv[position][:1] == "-" != argv[position]:
+        position += 2 if _takes_value(argv[position]) else 1
     if position >= len(argv):
         return argv, None, []
     return argv[:position], argv[position], argv[position + 1 :]
+
+
+def _takes_value(option: str) -> bool:
+    """`-r` and `--repo`; and `-qr`, short options in one word."""
+    return option == "--repo" or (option[1] != "-" and "r" not in option[1:-1] and option.endswith("r"))
 
 
 def _top_parser() -> Parser:

@@ -1,13 +1,56 @@
 """Printing: results to stdout, all else to stderr."""
 
+import errno
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+
+from backup.model.errors import ImbfsError
 
 
 def show(text: str) -> None:
     """A line of a result. Names that are not UTF-8 come out as the bytes that they are."""
-    sys.stdout.buffer.write(os.fsencode(text) + b"\n")
+    write(os.fsencode(text) + b"\n")
+
+
+class OutputFailed(ImbfsError):
+    """stdout cannot be written: a result is lost, which is not to go unnoticed."""
+
+
+def write(data: bytes | memoryview) -> None:
+    """Bytes of a result. Raises `OutputFailed`; BrokenPipeError where the reader has gone."""
+    with _output():
+        if sys.stdout is None:
+            raise OSError(errno.EBADF, "it is closed")
+        sys.stdout.buffer.write(data)
+
+
+def flush() -> None:
+    """Raises as `write` does."""
+    if sys.stdout is not None:
+        with _output():
+            sys.stdout.flush()
+
+
+@contextmanager
+def _output() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        give_up_output()
+        raise
+    except OSError as error:
+        give_up_output()
+        raise OutputFailed(f"the result cannot be written to stdout: {error.strerror}") from error
+
+
+def give_up_output() -> None:
+    """What is still buffered goes nowhere, or the interpreter's end would fail on it once more."""
+    if sys.stdout is not None:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 def show_json(value: object) -> None:
@@ -18,7 +61,10 @@ def show_json(value: object) -> None:
 
 def tell(text: str) -> None:
     """A line for the person at the terminal."""
-    sys.stdout.flush()
+    if sys.stderr is None:
+        return
+    with suppress(ImbfsError, OSError):
+        flush()
     sys.stderr.buffer.write(os.fsencode(text) + b"\n")
     sys.stderr.buffer.flush()
 

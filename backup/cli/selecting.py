@@ -5,7 +5,7 @@ import os
 from typing import TYPE_CHECKING
 
 from backup.cli.context import Context
-from backup.model.selector import parse_target
+from backup.model.selector import parse_selector, parse_target
 
 if TYPE_CHECKING:
     from backup.repository import Repository
@@ -26,6 +26,15 @@ def filter_of(arguments: argparse.Namespace) -> "Filter":
 
     paths = [absolute(os.fsencode(path)) for path in arguments.path]
     return Filter(arguments.host, paths, arguments.tag)
+
+
+def find_snapshot(
+    context: Context, repository: "Repository", text: str, arguments: argparse.Namespace
+) -> "Snapshot":
+    """The snapshot that `SNAPSHOT` names. Raises `NotFound`, `UsageError`."""
+    from backup.snapshots.catalogue import select
+
+    return select(parse_selector(text, context.now()), repository.snapshots(filter_of(arguments)))
 
 
 def find_target(

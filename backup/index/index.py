@@ -17,7 +17,7 @@ from backup.model.errors import CannotStore, ImbfsError
 from backup.model.ids import ID_SIZE, ObjectId, PackId, SegmentId, SnapshotId
 from backup.objects.pack import PackRecord, Place, places
 
-SCHEMA = b"imbfs index 1"
+SCHEMA = b"imbfs index 2"
 #: Address space, not disk space: the file grows as it is used.
 MAP_SIZE = 1 << 40 if sys.maxsize > 1 << 32 else 1 << 30
 #: LMDB takes a page again only two transactions after the one that freed it.
@@ -92,6 +92,7 @@ class Index:
         """Starts over with a new file."""
         self._env.close()
         self._remove_files()
+        self._pack_of.clear()
         self._open_env()
         self.clear()
 

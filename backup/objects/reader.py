@@ -2,7 +2,8 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 
 from backup.model.errors import Damaged
 from backup.model.ids import ObjectId, PackId
@@ -25,7 +26,8 @@ Buffer = bytes | memoryview
 class ObjectReader:
     """Reads objects of one repository. Safe to use from several threads.
 
-    Every object is checked against its name before it is given out.
+    Every object is checked against its name before it is given out. `locate` is quick; `locate_again`
+    is slow, gives all places that an object has, and is asked where `locate` led to damage.
     """
 
     def __init__(
@@ -33,10 +35,12 @@ class ObjectReader:
         storage: Storage,
         locate: Callable[[ObjectId], Place | None],
         name: NameOf,
+        locate_again: Callable[[ObjectId], Iterable[Place]] = lambda _: (),
         cache_size: int = CACHE_SIZE,
     ) -> None:
         self._storage = storage
         self._locate = locate
+        self._locate_again = locate_again
         self._name = name
         self._cache = _BlockCache(cache_size)
 
@@ -49,14 +53,26 @@ class ObjectReader:
 
     def read(self, object_id: ObjectId) -> Buffer:
         """The object's plain bytes. Raises `Damaged`, or `OSError` where the storage fails."""
-        return self.read_at(object_id, self.place(object_id))
+        place = self.place(object_id)
+        try:
+            return self.read_at(object_id, place)
+        except Damaged:
+            # The place may be what is wrong, or there may be another copy.
+            for other in self._locate_again(object_id):
+                if other != place:
+                    with suppress(Damaged):
+                        return self.read_at(object_id, other)
+            raise
 
     def read_quickly(self, object_id: ObjectId) -> Buffer | None:
         """As `read`, where the object's block is small, or decoded already; else None."""
         place = self.place(object_id)
         if place.plain > QUICK_SIZE and (place.pack, place.block_offset) not in self._cache:
             return None
-        return self.read_at(object_id, place)
+        try:
+            return self.read_at(object_id, place)
+        except Damaged:
+            return self.read(object_id)
 
     def read_at(self, object_id: ObjectId, place: Place) -> Buffer:
         key = (place.pack, place.block_offset)

@@ -60,7 +60,7 @@ def backup(
     repository cannot be written; OSError where the top directory cannot be read.
     """
     started = clock()
-    sources = plan_sources(paths)
+    sources = _sources(repository, list(paths), options.host)
     _refuse_repository(repository, sources)
     for notice in sources.notices:
         monitor.notice(notice)
@@ -90,6 +90,19 @@ def backup(
     assert isinstance(writer, Writer)
     snapshot = writer.commit(body, Labels(options.tags, options.description))
     return BackupResult(snapshot.id, parent_id, statistics, unchanged)
+
+
+def _sources(repository: Repository, paths: list[bytes], host: str) -> Sources:
+    """What to back up. A path that is not there is carried over where the last backup has it.
+
+    Where none has it, it is a mistake: the rest is backed up as if it had not been named.
+    """
+    sources = plan_sources(paths)
+    gone = [path for path in sources.paths if not os.path.lexists(path)]
+    if not gone or find_parent(repository, sources, host) is not None:
+        return sources
+    rest = plan_sources(path for path in sources.paths if path not in gone)
+    return rest._replace(missing=[*sources.missing, *gone], notices=sources.notices)
 
 
 def find_parent(repository: Repository, sources: Sources, host: str) -> Snapshot | None:

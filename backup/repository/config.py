@@ -1,5 +1,6 @@
 """What is fixed when a repository is made. `docs/format.md`, "config.json"."""
 
+import re
 import secrets
 
 import msgspec
@@ -53,11 +54,30 @@ def decode_config(data: bytes) -> Config:
                 " install a newer imbfs"
             )
         config = msgspec.json.decode(data, type=Config)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise Damaged(f"config.json is damaged: {error}") from error
     if config.check != _check(config):
         raise Damaged("config.json is damaged: it does not hash to what its last field says")
+    _require_possible(config)
     return config
+
+
+def _require_possible(config: Config) -> None:
+    """Whoever can write a repository can write a hash that fits: values are checked as well."""
+    chunker = config.chunker
+    if not (
+        re.fullmatch(r"[0-9a-f]{32}", config.id)
+        and MIN_PACK_SIZE <= config.pack_size <= MAX_PACK_SIZE
+        and config.compression.name in ("none", "zstd")
+        and -7 <= config.compression.level <= 19
+        and chunker.name == "fastcdc-2020"
+        and 1 <= chunker.single <= 16 * MIB
+        and 64 <= chunker.minimum <= chunker.average <= chunker.maximum <= 16 * MIB
+        and chunker.minimum <= MIB
+        and chunker.average <= 4 * MIB
+        and 0 <= chunker.normalization <= 3
+    ):
+        raise Damaged("config.json holds a value that no imbfs writes")
 
 
 class _Version(msgspec.Struct):

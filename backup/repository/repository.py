@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -47,7 +48,8 @@ class Repository:
         self.catalogue = Catalogue(self.storage, self.name)
         self._scratch: tempfile.TemporaryDirectory[str] | None = None
         self.index = self._open_index(cache)
-        self.reader = ObjectReader(self.storage, self.locate, self.name)
+        self.reader = ObjectReader(self.storage, self.locate, self.name, self.true_places)
+        self._true_places: dict[ObjectId, list[Place]] = {}
         self._unlisted: dict[ObjectId, Place] | None = None
         self._synced = 0.0
         self._told: set[SegmentId] = set()
@@ -134,6 +136,21 @@ class Repository:
             self._unlisted = None
             place = self.index.place(object_id)
         return place or self.unlisted().get(object_id)
+
+    def true_places(self, object_id: ObjectId) -> list[Place]:
+        """All places of an object by the segments and the packs' own footers, whatever the index says."""
+        found = self._true_places.get(object_id)
+        if found is None:
+            found = self._true_places[object_id] = [
+                place
+                for key, _ in self.storage.list(SEGMENTS)
+                if (segment := _segment_id(key))
+                for pack in self._load_segment(segment) or ()
+                for name, place in places(pack)
+                if name == object_id
+            ]
+            found += [place for name, place in self.unlisted().items() if name == object_id]
+        return found
 
     def unlisted(self) -> dict[ObjectId, Place]:
         """Objects of packs that no segment lists: their own footers still tell."""
@@ -236,7 +253,4 @@ def _pack_id(key: str) -> PackId | None:
 def _hex_name(key: str) -> bytes | None:
     """What is not named by a hash was not written by imbfs, and is left alone."""
     name = os.path.basename(key)
-    try:
-        return bytes.fromhex(name) if len(name) == 64 else None
-    except ValueError:
-        return None
+    return bytes.fromhex(name) if re.fullmatch(r"[0-9a-f]{64}", name) else None

@@ -60,14 +60,16 @@ class Writer:
         self._closed_packs: list[PackRecord] = []
         self._data = self._pack_writer(BlockKind.DATA)
         self._tree = self._pack_writer(BlockKind.TREE)
-        self._adopt(repository)
         #: Plain bytes that were new, and bytes that the repository grew by.
         self.bytes_added = 0
         self.bytes_stored = 0
+        self._adopt(repository)
 
     def _adopt(self, repository: Repository) -> None:
         """Lists the packs that a killed run left unlisted: what it stored is not stored again."""
         self._closed_packs += repository.unlisted_packs()
+        with storing():
+            self._flush_segment()
 
     def _pack_writer(self, kind: BlockKind) -> PackWriter:
         config = self._repository.config

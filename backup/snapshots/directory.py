@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from backup.model.entry import KINDS, Entry
 from backup.model.errors import Damaged
 from backup.model.ids import NO_OBJECT, ObjectId
-from backup.snapshots.extents import decode_content
+from backup.snapshots.extents import decode_content, listed_objects
 from backup.snapshots.tree import (
     EXTRA_HASH,
     EXTRA_TARGET,
@@ -112,6 +112,11 @@ class Directory:
         for page in self.pages():
             for position in range(len(page)):
                 yield decode_entry(page, position, self._read)
+
+
+def lists_of(page: Page, position: int) -> list[ObjectId]:
+    """The lists of extents that an entry names: objects of kind tree. Raises `Damaged`."""
+    return listed_objects(dict(extra_fields(page.extra(position))))
 
 
 def decode_entry(page: Page, position: int, read: Read) -> Entry:

@@ -39,9 +39,12 @@ class LocalStorage:
             raise
 
     def read(self, key: str, offset: int = 0, size: int | None = None) -> bytes:
-        file = self._file(key)
         if size is None:
+            # A whole file is small, and its key may have been given to another one meanwhile.
+            file = _OpenFile(self.root / key)
             size = os.fstat(file.descriptor).st_size - offset
+        else:
+            file = self._file(key)
         parts = []
         while size > 0 and (part := os.pread(file.descriptor, size, offset)):
             parts.append(part)

@@ -1,6 +1,7 @@
 """From snapshots to the view that shows them."""
 
 import stat
+from collections.abc import Callable
 
 from backup.model.errors import NotFound
 from backup.model.inode import Statistics
@@ -14,7 +15,7 @@ from backup.snapshots.tree import Page
 from backup.views.folder import MadeDirectory
 from backup.views.increment import increment_folder
 from backup.views.inodes import InodeView
-from backup.views.repository import repository_node
+from backup.views.repository import Shown, repository_node
 from backup.views.snapshot import Directories, Options, Scope, SnapshotNode
 
 
@@ -50,9 +51,15 @@ def open_increment(
     return InodeView(MadeDirectory(lambda: folder, time_ns), statistics)
 
 
-def open_repository(repository: Repository, layout: str = "", options: Options | None = None) -> InodeView:
-    """The view of all snapshots. `layout` is "" or "shadow" (for Samba's shadow_copy2)."""
-    return InodeView(repository_node(repository, layout, options or Options()), Statistics(0, 0))
+def open_repository(
+    repository: Repository,
+    layout: str = "",
+    options: Options | None = None,
+    chosen: Callable[[Snapshot], bool] = lambda _: True,
+) -> InodeView:
+    """The view of all chosen snapshots. `layout` is "" or "shadow" (for Samba's shadow_copy2)."""
+    shown = Shown(repository, options or Options(), chosen)
+    return InodeView(repository_node(shown, layout), Statistics(0, 0))
 
 
 def directory_spot(repository: Repository, snapshot: Snapshot, path: bytes) -> Spot:

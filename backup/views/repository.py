@@ -25,7 +25,14 @@ Layout = dict[bytes, Node]
 class Shown:
     """The snapshots that exist, looked at again after a moment; and nodes for them."""
 
-    def __init__(self, repository: Repository, options: Options, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        repository: Repository,
+        options: Options,
+        chosen: Callable[[Snapshot], bool] = lambda _: True,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._chosen = chosen
         self.repository = repository
         self.directories = Directories(repository)
         self.options = options
@@ -36,7 +43,7 @@ class Shown:
     def snapshots(self) -> list[Snapshot]:
         """Oldest first."""
         if self._clock() - self._looked > NAMES:
-            self._snapshots = self.repository.snapshots()
+            self._snapshots = self.repository.snapshots(self._chosen)
             self._looked = self._clock()
         return self._snapshots
 
@@ -64,13 +71,13 @@ def time_ns(snapshot: Snapshot) -> int:
     return int(time_of(snapshot).timestamp()) * 1_000_000_000
 
 
-def repository_node(
-    repository: Repository, layout: str, options: Options, clock: Callable[[], float] = time.monotonic
-) -> Node:
+def repository_node(shown: Shown, layout: str) -> Node:
     """The root of a whole-repository mount. `layout`: "" or "shadow"."""
-    shown = Shown(repository, options, clock)
     if layout == "shadow":
-        return shown.directory(lambda: shown.folder(lambda: _named(shown.snapshots(), _gmt_name)))
+        # Only names of this form are looked for: of two of the same second, the later one is shown.
+        return shown.directory(
+            lambda: shown.folder(lambda: {_gmt_name(snapshot): snapshot for snapshot in shown.snapshots()})
+        )
     root = NamedFolder(lambda: _top_names(shown), lambda name: _top_node(shown, name), timeout=NAMES)
     return shown.directory(lambda: root)
 

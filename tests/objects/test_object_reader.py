@@ -34,7 +34,7 @@ class Stored:
         self.places: dict[ObjectId, Place] = dict(places(self.packs[0]))
 
     def reader(self, cache_size: int = 1 << 20) -> ObjectReader:
-        return ObjectReader(self.storage, self.places.get, name, cache_size)
+        return ObjectReader(self.storage, self.places.get, name, cache_size=cache_size)
 
     @property
     def key(self) -> str:
@@ -65,7 +65,7 @@ def test_neighbours_in_a_block_are_read_with_it() -> None:
     for piece in DATA:
         reader.read(name(piece))
     assert stored.storage.reads == 1
-    assert reader.cached(stored.places[name(DATA[0])])
+    assert reader.read_quickly(name(DATA[0])) == DATA[0]
 
 
 def test_many_readers_of_one_block_decode_it_once() -> None:

@@ -2,10 +2,10 @@
 
 import argparse
 import os
-import sys
 
 from backup.cli import exits
 from backup.cli.context import Context
+from backup.cli.output import write
 from backup.cli.selecting import add_filters, find_target
 from backup.model.errors import NotFound
 
@@ -28,14 +28,12 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
         entry, _ = find_entry(snapshot, path, repository.tree)
         if entry.kind != "file":
             raise NotFound(f"{os.fsdecode(path) or 'the root'} is a {entry.kind}: name a file")
-        out = sys.stdout.buffer
         start = 0
         for extent in entry.extents:
             if extent.chunk is None:
                 for at in range(start, extent.end, PIECE):
-                    out.write(bytes(min(PIECE, extent.end - at)))
+                    write(bytes(min(PIECE, extent.end - at)))
             else:
-                out.write(repository.reader.read(extent.chunk))
+                write(repository.reader.read(extent.chunk))
             start = extent.end
-        out.flush()
     return exits.DONE

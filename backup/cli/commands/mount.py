@@ -46,9 +46,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _seconds(text: str) -> float:
-    seconds = float(text)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0
     if not 0 < seconds < 1e9:
-        raise ValueError(text)
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds above 0")
     return seconds
 
 
@@ -123,7 +126,7 @@ def _open(
 
     options = own.view_options()
     if not arguments.target:
-        return open_repository(repository, own.layout, options)
+        return open_repository(repository, own.layout, options, filter_of(arguments))
     if arguments.increment:
         before, after = _pair(context, repository, arguments)
         return open_increment(repository, before, after, options)

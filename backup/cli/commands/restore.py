@@ -107,7 +107,7 @@ def _tell(summary: "RestoreSummary", dry_run: bool) -> None:
     tell(
         ("would restore " if dry_run else "restored ")
         + f"{count(summary.files, 'file')}, {count(summary.dirs, 'directory').replace('ys', 'ies')},"
-        f" {summary.links:,} links, {summary.specials:,} special files;"
+        f" {count(summary.links, 'link')}, {count(summary.specials, 'special file')};"
         f" {size(summary.bytes_written)} written in {summary.seconds:.1f} s"
     )
     rest = {

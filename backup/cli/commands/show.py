@@ -8,7 +8,7 @@ from backup.cli import exits
 from backup.cli.commands.snapshots import record
 from backup.cli.context import Context
 from backup.cli.output import printable, show, show_json, size
-from backup.cli.selecting import add_filters, find_target
+from backup.cli.selecting import add_filters, find_snapshot
 from backup.model.text import to_bytes
 
 SUMMARY = "show one snapshot with all its figures"
@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(context: Context, arguments: argparse.Namespace) -> int:
     with context.open_repository() as repository:
-        snapshot, _ = find_target(context, repository, arguments.snapshot, arguments)
+        snapshot = find_snapshot(context, repository, arguments.snapshot, arguments)
     body = snapshot.body
     figures = msgspec.to_builtins(body.statistics)
     if context.json:

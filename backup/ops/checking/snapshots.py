@@ -2,15 +2,15 @@
 
 from collections.abc import Iterator
 
-from backup.model.entry import Entry
 from backup.model.errors import Damaged, ImbfsError
-from backup.model.ids import ObjectId, SnapshotId
+from backup.model.ids import ObjectId
 from backup.objects.pack import Place
 from backup.ops.checking.packs import short
 from backup.ops.checking.report import Monitor, Report
 from backup.repository import Repository
-from backup.snapshots.directory import Directory
+from backup.snapshots.directory import Directory, decode_entry, lists_of
 from backup.snapshots.manifest import Snapshot
+from backup.snapshots.tree import Page
 
 
 def check_snapshots(repository: Repository, report: Report, monitor: Monitor) -> None:
@@ -56,16 +56,34 @@ class _Trees:
             self._seen.add(tree)
             self._report.trees += 1
             try:
-                directory = Directory(tree, self._read, root=root)
-                for entry in directory.entries():
-                    if entry.tree is not None:
-                        waiting.append((entry.tree, False))
-                    for extent in entry.extents:
-                        if extent.chunk is not None:
-                            self._require(extent.chunk)
+                for page in Directory(tree, self._read, root=root).pages():
+                    for position in range(len(page)):
+                        below = self._check_entry(page, position)
+                        waiting += [(below, False)] if below else []
             except (Damaged, OSError) as error:
-                if tree not in self._report.bad:
-                    self._report.found(f"tree {short(tree)}", str(error), [tree])
+                self._damaged_tree(tree, error)
+
+    def _check_entry(self, page: Page, position: int) -> ObjectId | None:
+        """Looks for all that an entry needs; gives its tree, if it is a directory."""
+        lists = lists_of(page, position)
+        for name in lists:
+            self._report.trees += name not in self._seen
+            self._seen.add(name)
+            try:
+                self._read(name)
+            except (Damaged, OSError) as error:
+                self._damaged_tree(name, error)
+        if any(name in self._report.bad for name in lists):
+            return None
+        entry = decode_entry(page, position, self._read)
+        for extent in entry.extents:
+            if extent.chunk is not None:
+                self._require(extent.chunk)
+        return entry.tree
+
+    def _damaged_tree(self, tree: ObjectId, error: Exception) -> None:
+        if tree not in self._report.bad:
+            self._report.found(f"tree {short(tree)}", str(error), [tree])
 
     def _read(self, tree: ObjectId) -> bytes | memoryview:
         if not self._require(tree):
@@ -101,58 +119,65 @@ class _Reach:
     def __init__(self, repository: Repository, report: Report) -> None:
         self._repository = repository
         self._bad = report.bad
-        #: Trees below which all is well.
+        #: Trees below which all is well: they are entered once, not once a snapshot.
         self._sound: set[ObjectId] = set()
 
     def walk(self, snapshot: Snapshot) -> None:
-        #: Each frame: tree, path, and the entries still to be seen; None marks the way back.
-        stack: list[tuple[ObjectId, bytes, Iterator[Entry]]] = []
-        hits: list[int] = []
-        if not self._open(snapshot.id, snapshot.root, b"", stack, hits, root=True):
-            return
+        stack = self._open(snapshot, snapshot.root, b"", root=True)
         while stack:
-            tree, path, entries = stack[-1]
-            entry = next(entries, None)
-            if entry is None:
-                stack.pop()
-                count = hits.pop()
-                if not count:
-                    self._sound.add(tree)
-                if hits:
-                    hits[-1] += count
+            here = stack[-1]
+            if here.waiting:
+                path, tree = here.waiting.pop()
+                if tree not in self._sound:
+                    stack += self._open(snapshot, tree, path) or here.hit()
                 continue
-            below = b"" if len(stack) == 1 else (path + b"/" + entry.name if path else entry.name)
-            for extent in entry.extents:
-                if extent.chunk in self._bad:
-                    hits[-1] += 1
-                    self._note(extent.chunk, snapshot.id, below)
-            if (
-                entry.tree is not None
-                and entry.tree not in self._sound
-                and not self._open(snapshot.id, entry.tree, below, stack, hits)
-            ):
-                hits[-1] += 1
+            stack.pop()
+            if not here.hits:
+                self._sound.add(here.tree)
+            elif stack:
+                stack[-1].hits += here.hits
 
-    def _open(
-        self,
-        snapshot: SnapshotId,
-        tree: ObjectId,
-        path: bytes,
-        stack: list[tuple[ObjectId, bytes, Iterator[Entry]]],
-        hits: list[int],
-        *,
-        root: bool = False,
-    ) -> bool:
+    def _open(self, snapshot: Snapshot, tree: ObjectId, path: bytes, *, root: bool = False) -> "list[_Visit]":
+        """The visit of a directory, its own files looked at; none where it cannot be read."""
+        visit = _Visit(tree)
         try:
-            entries = list(Directory(tree, self._repository.tree, root=root).entries())
+            for page in Directory(tree, self._repository.tree, root=root).pages():
+                for position, name in enumerate(page.names):
+                    self._look(snapshot, visit, page, position, path if root else _join(path, name))
         except (Damaged, OSError):
             self._note(tree, snapshot, path or b".")
-            return False
-        stack.append((tree, path, iter(entries)))
-        hits.append(0)
-        return True
+            return []
+        return [visit]
 
-    def _note(self, object_id: ObjectId | None, snapshot: SnapshotId, path: bytes) -> None:
-        damage = self._bad.get(object_id) if object_id is not None else None
-        if damage is not None and (snapshot, path) not in damage.reaches[-1:]:
-            damage.reaches.append((snapshot, path))
+    def _look(self, snapshot: Snapshot, visit: "_Visit", page: Page, position: int, path: bytes) -> None:
+        bad = [name for name in lists_of(page, position) if name in self._bad]
+        if not bad:
+            entry = decode_entry(page, position, self._repository.tree)
+            if entry.tree is not None:
+                visit.waiting.append((path, entry.tree))
+            bad = [chunk for _, chunk in entry.extents if chunk is not None and chunk in self._bad]
+        for name in dict.fromkeys(bad):
+            visit.hits += 1
+            self._note(name, snapshot, path)
+
+    def _note(self, object_id: ObjectId, snapshot: Snapshot, path: bytes) -> None:
+        damage = self._bad.get(object_id)
+        if damage is not None and (snapshot.id, path) not in damage.reaches[-1:]:
+            damage.reaches.append((snapshot.id, path))
+
+
+class _Visit:
+    """A directory being walked: the subdirectories still to be entered, and what was found."""
+
+    def __init__(self, tree: ObjectId) -> None:
+        self.tree = tree
+        self.waiting: list[tuple[bytes, ObjectId]] = []
+        self.hits = 0
+
+    def hit(self) -> "list[_Visit]":
+        self.hits += 1
+        return []
+
+
+def _join(path: bytes, name: bytes) -> bytes:
+    return path + b"/" + name if path else name

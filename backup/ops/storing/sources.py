@@ -47,7 +47,7 @@ def plan_sources(paths: Iterable[bytes]) -> Sources:
     kept: list[bytes] = []
     notices, missing = [], []
     for path in wanted:
-        outer = next((other for other in kept if _inside(path, other) and _is_directory(other)), None)
+        outer = next((other for other in kept if _inside(path, other)), None)
         if outer is None:
             kept.append(path)
         elif not os.path.lexists(path):

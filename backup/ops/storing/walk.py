@@ -216,11 +216,15 @@ class Walk:
             frame.rows[slot] = position
         else:
             try:
-                frame.rows[slot] = self._make(fd, frame.path_of(name), name, status)
+                row = self._make(fd, frame.path_of(name), name, status)
             except OSError as error:
                 self._carry(frame, name, slot, position, error)
                 return
-            self.counts.files_changed += position >= 0
+            # Read again only because it might have changed, and had not.
+            same = frame.parent is not None and position >= 0 and frame.parent.row(position) == row
+            frame.rows[slot] = position if same else row
+            self.counts.files_unchanged += same
+            self.counts.files_changed += position >= 0 and not same
             self.counts.files_new += position < 0
         size = status.st_size if stat.S_ISREG(status.st_mode) else 0
         self.counts.files += 1
