@@ -252,8 +252,7 @@ def attributes_from(
     kind = mode & 0o170000
     if kind == stat.S_IFREG:
         if size and page.ref(position)[0] == NO_OBJECT:
-            fields = dict(extra_fields(page.extra(position)))
-            blocks = allocated(decode_content(size, NO_OBJECT, fields, read))
+            blocks = _allocated_at(page, position, size, read)
         else:
             blocks = -(-size // BLOCK) * (BLOCK // SECTOR)
     elif kind == stat.S_IFDIR or (kind == stat.S_IFLNK and size >= INLINE_TARGET):
