@@ -161,6 +161,8 @@ class SnapshotNode:
         """The hash of a file's bytes, or of a directory's tree, in hex; None for all else."""
         entry = decode_entry(self._page, self._position, self._read)
         name = entry.tree or entry.hash
+        if entry.kind == "file" and not entry.size:
+            name = self._scope.directories.trees.name(b"")
         return None if name is None else name.hex().encode()
 
     def id_text(self) -> bytes:
@@ -260,6 +262,15 @@ def attributes_from(
     else:
         blocks = 0
     return Attributes(ino, mode, nlink, uid, gid, rdev, size, blocks, m_s * NS + m_ns, c_s * NS + c_ns)
+
+
+def _allocated_at(page: Page, position: int, size: int, read: Callable[[ObjectId], Buffer]) -> int:
+    """As `allocated`; where the list of its chunks is damaged, as if the file had no holes."""
+    fields = dict(extra_fields(page.extra(position)))
+    try:
+        return allocated(decode_content(size, NO_OBJECT, fields, read))
+    except Damaged:
+        return -(-size // BLOCK) * (BLOCK // SECTOR)
 
 
 def allocated(extents: tuple[Extent, ...]) -> int:
