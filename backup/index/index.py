@@ -255,24 +255,26 @@ def _row(number: int, place: Place) -> bytes:
 def _whole(path: Path) -> bool:
     """False where the file is shorter than LMDB's own account of it: reading on would be SIGBUS.
 
-    LMDB's two meta pages (`struct MDB_meta`) hold the number of the last page used.
+    LMDB's two meta pages (`struct MDB_meta`) hold the page size and the number of the last page used.
     """
-    page = 4096
     with suppress(OSError, struct.error), path.open("rb") as file:
-        head = file.read(2 * page)
-        if len(head) < 2 * page:
-            return len(head) == 0
-        lasts = [_last_page(head[start : start + page]) for start in (0, page)]
-        return all(last is not None for last in lasts) and path.stat().st_size >= page * (
-            max(last for last in lasts if last is not None) + 1
-        )
+        first = file.read(_META.size)
+        if not first:
+            return True
+        page, last = _page_size_and_last(first)
+        file.seek(page)
+        last = max(last, _page_size_and_last(file.read(_META.size))[1])
+        return page > 0 and path.stat().st_size >= page * (last + 1)
     return False
 
 
-#: Page header (16), magic, version, address, map size, two tables of 48 bytes, last page, txn.
-_META = struct.Struct("<16xII8x8x48x48xQQ")
+#: Page header (16), magic, version, address, map size; page size and the rest of two tables; last page.
+_META = struct.Struct("<16xII8x8xI44x48xQ")
 
 
-def _last_page(page: bytes) -> int | None:
-    magic, version, last, _ = _META.unpack_from(page)
-    return last if magic == 0xBEEFC0DE and version == 1 else None
+def _page_size_and_last(page: bytes) -> tuple[int, int]:
+    """Raises struct.error where this is no meta page."""
+    magic, version, size, last = _META.unpack(page)
+    if magic != 0xBEEFC0DE or version != 1:
+        raise struct.error("not a meta page of LMDB")
+    return size, last

@@ -73,7 +73,8 @@ def parse_time(text: str, now: datetime, *, end: bool = False) -> datetime:
             return _ago(int(match[1]), match[2], now)
         found = datetime.fromisoformat(text)
         if end and re.fullmatch(r"[\dW-]+", text):
-            found = _last(found, hour=23, minute=59)
+            week = re.fullmatch(r"\d{4}-?W\d\d", text) is not None
+            found = _last(found + timedelta(days=6 * week), hour=23, minute=59)
         elif end and re.fullmatch(r"[^T ]+[T ]\d\d:?\d\d", text):
             found = _last(found)
         return found.astimezone() if found.tzinfo is None else found

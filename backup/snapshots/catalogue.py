@@ -1,5 +1,6 @@
 """The snapshots of a repository, read from its manifests; and finding the one that is meant."""
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 
@@ -9,6 +10,8 @@ from backup.model.selector import Selector
 from backup.objects.hashing import NameOf
 from backup.snapshots.manifest import PREFIX, Snapshot, decode_manifest, manifest_key
 from backup.storage import Storage
+
+_ID = re.compile(r"[0-9a-f]{64}")
 
 
 class Filter:
@@ -39,7 +42,9 @@ class Catalogue:
         self._known: dict[SnapshotId, tuple[bytes, Snapshot]] = {}
 
     def ids(self) -> list[SnapshotId]:
-        return [SnapshotId(key.removeprefix(PREFIX + "/")) for key, _ in self._storage.list(PREFIX)]
+        """What is not named as a snapshot is was not written by imbfs, and is left alone."""
+        names = (key.removeprefix(PREFIX + "/") for key, _ in self._storage.list(PREFIX))
+        return [SnapshotId(name) for name in names if _ID.fullmatch(name)]
 
     def read(self, snapshot: SnapshotId) -> Snapshot:
         """Raises `Damaged`, or FileNotFoundError."""

@@ -4,7 +4,7 @@ import stat
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 
-from backup.model.entry import KINDS, Entry
+from backup.model.entry import FLAG_NO_CONTENT, KINDS, Entry
 from backup.model.errors import Damaged
 from backup.model.ids import NO_OBJECT, ObjectId
 from backup.snapshots.extents import decode_content, listed_objects
@@ -109,9 +109,14 @@ class Directory:
         return decode_entry(page, local, self._read)
 
     def entries(self) -> Iterator[Entry]:
+        """All entries in order. One whose own list of chunks is damaged is given without content."""
         for page in self.pages():
             for position in range(len(page)):
-                yield decode_entry(page, position, self._read)
+                try:
+                    yield decode_entry(page, position, self._read)
+                except Damaged:
+                    bare = decode_entry(page, position, None)
+                    yield bare._replace(flags=bare.flags | FLAG_NO_CONTENT)
 
 
 def lists_of(page: Page, position: int) -> list[ObjectId]:
@@ -119,8 +124,8 @@ def lists_of(page: Page, position: int) -> list[ObjectId]:
     return listed_objects(dict(extra_fields(page.extra(position))))
 
 
-def decode_entry(page: Page, position: int, read: Read) -> Entry:
-    """The entry with all of its parts. Raises `Damaged`."""
+def decode_entry(page: Page, position: int, read: Read | None) -> Entry:
+    """The entry with all of its parts; without a file's extents where `read` is None. Raises `Damaged`."""
     mode, uid, gid, nlink, size, m_s, c_s, m_ns, c_ns, ino, rdev = STAT.unpack(page.stat(position))
     object_id, _, _, volume, flags = page.ref(position)
     fields = dict(extra_fields(page.extra(position)))
@@ -147,6 +152,6 @@ def decode_entry(page: Page, position: int, read: Read) -> Entry:
         tree=object_id if kind == stat.S_IFDIR else None,
         target=bytes(fields.get(EXTRA_TARGET, b"")),
         xattrs=decode_xattrs(fields[EXTRA_XATTRS]) if EXTRA_XATTRS in fields else (),
-        extents=decode_content(size, object_id, fields, read) if kind == stat.S_IFREG else (),
+        extents=decode_content(size, object_id, fields, read) if kind == stat.S_IFREG and read else (),
         hash=None if whole is None else ObjectId(bytes(whole)),
     )

@@ -90,7 +90,9 @@ class _OpenFile:
     """Closed when its last reader lets go of it, never under one."""
 
     def __init__(self, path: Path) -> None:
-        self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        # Without blocking: a FIFO in a file's place must not hold whoever reads.
+        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+        self.descriptor = os.open(path, flags)
 
     def __del__(self) -> None:
         with contextlib.suppress(AttributeError):

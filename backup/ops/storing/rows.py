@@ -1,5 +1,6 @@
 """From a name in the live tree to a row of its directory's tree."""
 
+import errno
 import os
 import stat
 from typing import Protocol
@@ -14,6 +15,9 @@ from backup.snapshots.extents import encode_content
 from backup.snapshots.tree import Row, encode_extra, encode_stat
 from backup.source.attributes import read_target, read_xattrs
 from backup.source.descent import Identity, identity
+
+#: Bytes of attributes of one entry.
+MAX_EXTRA = 32 << 20
 
 
 class Writer(Protocol):
@@ -57,6 +61,13 @@ def _fold(path: bytes) -> int:
     return number
 
 
+def bounded(extra: bytes) -> bytes:
+    """Raises OSError for more than a page of a tree can hold."""
+    if len(extra) > MAX_EXTRA:
+        raise OSError(errno.E2BIG, f"has {len(extra)} bytes of extended attributes: more than can be kept")
+    return extra
+
+
 class RowMaker:
     """Makes the rows of everything but directories; stores what files hold."""
 
@@ -81,7 +92,7 @@ class RowMaker:
             row = self._file(dir_fd, path, name, status, volume)
         else:
             target = read_target(dir_fd, name) if stat.S_ISLNK(status.st_mode) else b""
-            extra = encode_extra(target, read_xattrs(dir_fd, name))
+            extra = bounded(encode_extra(target, read_xattrs(dir_fd, name)))
             row = Row(name, encode_stat(status), NO_OBJECT, extra, volume, 0)
         if linked:
             self._links[identity(status)] = row
@@ -92,7 +103,7 @@ class RowMaker:
         if content.flags & FLAG_CHANGING:
             self._monitor.notice(f"{os.fsdecode(path)} changed while it was read: stored as it was met")
         object_id, extents = encode_content(content.extents, self._writer.store_tree)
-        extra = encode_extra(b"", content.xattrs, extents, content.hash)
+        extra = bounded(encode_extra(b"", content.xattrs, extents, content.hash))
         record = encode_stat(content.status, content.size)
         return Row(name, record, object_id, extra, volume, content.flags)
 
