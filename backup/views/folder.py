@@ -2,7 +2,7 @@
 
 import errno
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from typing import NoReturn, Protocol
 
 from backup.model.inode import Attributes
@@ -127,32 +127,38 @@ class MadeFile(BaseNode):
 
 
 class NamedFolder:
-    """A folder of nodes by name. `names` tells which there are; it is asked each time.
+    """A folder of nodes by name. `names` tells which there are, and what each stands for, each time anew.
 
-    A name gets its position when it is first seen and never loses it, so that inode numbers stay.
+    A name gets its position when it is first seen and never loses it, so that inode numbers stay; but
+    when it comes to stand for something else, it gets another: the kernel keeps what it was told.
     """
 
     def __init__(
-        self, names: Callable[[], list[bytes]], node: Callable[[bytes], Node], timeout: float = FOREVER
+        self,
+        names: Callable[[], Mapping[bytes, Hashable]],
+        node: Callable[[bytes], Node],
+        timeout: float = FOREVER,
     ) -> None:
         self.timeout = timeout
         self._names = names
         self._node = node
-        self._positions: dict[bytes, int] = {}
-        self._by_position: list[bytes] = []
+        self._positions: dict[tuple[bytes, Hashable], int] = {}
+        self._by_position: list[tuple[bytes, Hashable]] = []
 
-    def _position(self, name: bytes) -> int:
-        position = self._positions.setdefault(name, len(self._by_position))
+    def _position(self, name: bytes, meaning: Hashable) -> int:
+        position = self._positions.setdefault((name, meaning), len(self._by_position))
         if position == len(self._by_position):
-            self._by_position.append(name)
+            self._by_position.append((name, meaning))
         return position
 
     def find(self, name: bytes) -> int:
-        return self._position(name) if name in self._names() else -1
+        names = self._names()
+        return self._position(name, names[name]) if name in names else -1
 
     def node(self, position: int) -> Node:
-        name = self._by_position[position]
-        if name not in self._names():
+        name, meaning = self._by_position[position]
+        names = self._names()
+        if name not in names or names[name] != meaning:
             raise FileNotFoundError(errno.ENOENT, "no longer there", name)
         return self._node(name)
 
@@ -160,14 +166,13 @@ class NamedFolder:
         return own
 
     def name(self, position: int) -> bytes:
-        return self._by_position[position]
+        return self._by_position[position][0]
 
     def entries(self, first: int, start: int) -> Iterator[tuple[bytes, Attributes, int]]:
         """In the order in which names were first seen: a listing under way stays whole."""
-        names = set(self._names())
-        for name in sorted(names):
-            self._position(name)
+        names = self._names()
+        here = {self._position(name, names[name]) for name in sorted(names)}
         for position in range(start, len(self._by_position)):
-            name = self._by_position[position]
-            if name in names:
+            if position in here:
+                name = self._by_position[position][0]
                 yield name, self._node(name).attributes(first + position), position + 1

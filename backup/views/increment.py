@@ -24,7 +24,7 @@ def increment_folder(before: Scope, after: Scope, old: Spot | None, new: Spot, t
         return listed[0]
 
     empty: dict[bytes, Node] = {}
-    nothing = NamedFolder(lambda: list(empty), empty.__getitem__)
+    nothing = NamedFolder(lambda: dict.fromkeys(empty), empty.__getitem__)
     nodes: dict[bytes, Node] = {
         b"changes.jsonl": MadeFile(changes, time_ns),
         b"deleted": (
@@ -32,7 +32,7 @@ def increment_folder(before: Scope, after: Scope, old: Spot | None, new: Spot, t
         ),
         b"files": PartNode(after, new, root, _FILES),
     }
-    return NamedFolder(lambda: list(nodes), nodes.__getitem__)
+    return NamedFolder(lambda: dict.fromkeys(nodes), nodes.__getitem__)
 
 
 class _Part:

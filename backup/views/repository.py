@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterable
 from datetime import UTC
 
-from backup.model.ids import SHORT_ID
+from backup.model.ids import SHORT_ID, SnapshotId
 from backup.repository import Repository
 from backup.snapshots.catalogue import previous, time_of
 from backup.snapshots.directory import Directory
@@ -41,9 +41,11 @@ class Shown:
         self._snapshots: list[Snapshot] = []
 
     def snapshots(self) -> list[Snapshot]:
-        """Oldest first."""
+        """Oldest first. The same list for as long as nothing came or went."""
         if self._clock() - self._looked > NAMES:
-            self._snapshots = self.repository.snapshots(self._chosen)
+            found = self.repository.snapshots(self._chosen)
+            if found != self._snapshots:
+                self._snapshots = found
             self._looked = self._clock()
         return self._snapshots
 
@@ -61,10 +63,14 @@ class Shown:
 
     def folder(self, by_name: Callable[[], ByName]) -> Folder:
         """A directory of snapshots under the names that `by_name` gives them."""
-        return NamedFolder(lambda: list(by_name()), lambda name: self.node(by_name()[name]), timeout=NAMES)
+        return NamedFolder(lambda: ids(by_name()), lambda name: self.node(by_name()[name]), timeout=NAMES)
 
     def directory(self, make: Callable[[], Folder]) -> MadeDirectory:
         return MadeDirectory(make, self.time_ns())
+
+
+def ids(by_name: ByName) -> dict[bytes, SnapshotId]:
+    return {name: snapshot.id for name, snapshot in by_name.items()}
 
 
 def time_ns(snapshot: Snapshot) -> int:
@@ -82,9 +88,8 @@ def repository_node(shown: Shown, layout: str) -> Node:
     return shown.directory(lambda: root)
 
 
-def _top_names(shown: Shown) -> list[bytes]:
-    latest = [b"latest"] if shown.snapshots() else []
-    return [*latest, *_TOP]
+def _top_names(shown: Shown) -> dict[bytes, None]:
+    return dict.fromkeys([*([b"latest"] if shown.snapshots() else []), *_TOP])
 
 
 def _top_node(shown: Shown, name: bytes) -> Node:
@@ -123,7 +128,7 @@ def _groups(shown: Shown, keys: Callable[[Snapshot], Iterable[str]]) -> Folder:
     def node(name: bytes) -> Node:
         return shown.directory(lambda: shown.folder(lambda: _named(groups().get(name, []), time_name)))
 
-    return NamedFolder(lambda: list(groups()), node, timeout=NAMES)
+    return NamedFolder(lambda: dict.fromkeys(groups()), node, timeout=NAMES)
 
 
 def _by_path(shown: Shown, prefix: bytes = b"/") -> Folder:
@@ -146,7 +151,7 @@ def _by_path(shown: Shown, prefix: bytes = b"/") -> Folder:
             return shown.node(found)
         return shown.directory(lambda: _by_path(shown, prefix.rstrip(b"/") + b"/" + name))
 
-    return NamedFolder(lambda: [*below(), *snapshots()], node, timeout=NAMES)
+    return NamedFolder(lambda: {**dict.fromkeys(below()), **ids(snapshots())}, node, timeout=NAMES)
 
 
 def _increments(shown: Shown) -> Folder:
@@ -157,7 +162,7 @@ def _increments(shown: Shown) -> Folder:
         snapshot = by_name()[name]
         return MadeDirectory(lambda: increment_of(shown, snapshot), time_ns(snapshot))
 
-    return NamedFolder(lambda: list(by_name()), node, timeout=NAMES)
+    return NamedFolder(lambda: ids(by_name()), node, timeout=NAMES)
 
 
 def increment_of(shown: Shown, snapshot: Snapshot) -> Folder:
@@ -176,6 +181,7 @@ def increment_of(shown: Shown, snapshot: Snapshot) -> Folder:
 def _versions(shown: Shown) -> Folder:
     return versions_folder(
         lambda: [(time_name(snapshot), shown.scope(snapshot), snapshot) for snapshot in shown.snapshots()],
+        shown.snapshots,
         shown.repository.tree,
         NAMES,
     )

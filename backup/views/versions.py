@@ -5,10 +5,10 @@ Opening a directory reads that directory in the snapshots, and nothing else.
 
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import NamedTuple
 
-from backup.model.ids import ObjectId
+from backup.model.ids import ObjectId, SnapshotId
 from backup.snapshots.directory import Directory
 from backup.snapshots.manifest import Snapshot
 from backup.snapshots.tree import Buffer, Page
@@ -16,6 +16,8 @@ from backup.views.folder import Folder, MadeDirectory, NamedFolder, Node
 from backup.views.snapshot import Scope, SnapshotNode
 
 Read = Callable[[ObjectId], Buffer]
+#: Gives the same object for as long as the same snapshots are listed.
+Generation = Callable[[], object]
 #: Name of the snapshot's time, its scope, the snapshot; oldest first.
 Listed = Callable[[], list[tuple[bytes, Scope, Snapshot]]]
 
@@ -56,7 +58,7 @@ class _Version(NamedTuple):
         )
 
 
-def versions_folder(listed: Listed, read: Read, timeout: float) -> Folder:
+def versions_folder(listed: Listed, generation: Generation, read: Read, timeout: float) -> Folder:
     """The root of the union; what it shows grows with new snapshots."""
 
     def sources() -> list[_Source]:
@@ -66,65 +68,85 @@ def versions_folder(listed: Listed, read: Read, timeout: float) -> Folder:
             found.append(_Source(when, scope, page.ref(position)[0]))
         return found
 
-    return _Union(sources, timeout).folder()
+    return _Union(generation, sources, dict, timeout).folder()
 
 
 class _Union:
-    """One directory of the union. `sources` are the snapshots' directories there, oldest first."""
+    """One directory of the union. `sources` are the snapshots' directories there, oldest first.
 
-    def __init__(self, sources: Callable[[], list[_Source]], timeout: float) -> None:
+    `files` are the versions of the file that had the directory's name, by their own names. Both are
+    asked again only when the generation is another.
+    """
+
+    def __init__(
+        self,
+        generation: Generation,
+        sources: Callable[[], list[_Source]],
+        files: Callable[[], dict[bytes, _Version]],
+        timeout: float,
+    ) -> None:
+        self._generation = generation
         self._sources = sources
+        self._own_files = files
         self._timeout = timeout
-        self._seen: tuple[ObjectId, ...] = ()
-        self._names: dict[bytes, list[_Version]] = {}
+        self._looked: object = None
+        self._seen: dict[ObjectId, SnapshotId] = {}
+        self._below: dict[bytes, list[_Version]] = {}
+        self._files: dict[bytes, _Version] = {}
+        self._names: dict[bytes, Hashable] = {}
 
     def folder(self) -> Folder:
-        return NamedFolder(lambda: list(self._versions()), self._node, self._timeout)
+        return NamedFolder(self._look, self._node, self._timeout)
 
-    def _versions(self) -> dict[bytes, list[_Version]]:
-        """The distinct versions of each name; read anew only where the sources changed."""
+    def _look(self) -> dict[bytes, Hashable]:
+        """The names, each with the snapshot of the version that it stands for."""
+        generation = self._generation()
+        if generation is not self._looked:
+            self._read_sources()
+            self._files = self._own_files()
+            of_files = {name: version.scope.snapshot for name, version in self._files.items()}
+            self._names = {**dict.fromkeys(self._below), **of_files}
+            self._looked = generation
+        return self._names
+
+    def _read_sources(self) -> None:
         distinct: dict[ObjectId, _Source] = {}
         for source in self._sources():
             distinct.setdefault(source.tree, source)
-        if tuple(distinct) != self._seen:
-            self._names = _distinct_versions(list(distinct.values()))
-            self._seen = tuple(distinct)
-        return self._names
+        seen = {tree: source.scope.snapshot for tree, source in distinct.items()}
+        if seen != self._seen:
+            self._below = _distinct_versions(list(distinct.values()))
+            self._seen = seen
+
+    def _versions(self, name: bytes) -> list[_Version]:
+        self._look()
+        return self._below.get(name, [])
 
     def _node(self, name: bytes) -> Node:
-        versions = self._versions()[name]
-        newest = versions[-1]
+        file = self._files.get(name)
+        if file is not None:
+            return SnapshotNode(file.scope, file.page, file.position)
+        newest = self._below[name][-1]
         mtime = newest.page.stat(newest.position)[24:32]
         time_ns = int.from_bytes(mtime, "little", signed=True) * 1_000_000_000
-        return MadeDirectory(lambda: self._below(name), time_ns)
+        return MadeDirectory(lambda: self._enter(name), time_ns)
 
-    def _below(self, name: bytes) -> Folder:
+    def _enter(self, name: bytes) -> Folder:
         """The versions of a file; of a directory, what it holds; of a name that was both, both."""
 
         def sources() -> list[_Source]:
             return [
                 _Source(version.when, version.scope, version.page.ref(version.position)[0])
-                for version in self._versions().get(name, [])
+                for version in self._versions(name)
                 if version.is_directory
             ]
 
         def files() -> dict[bytes, _Version]:
             return _version_names(
-                name, [version for version in self._versions().get(name, []) if not version.is_directory]
+                name, [version for version in self._versions(name) if not version.is_directory]
             )
 
-        union = _Union(sources, self._timeout)
-
-        def names() -> list[bytes]:
-            return [*files(), *(below for below in union._versions() if below not in files())]
-
-        def node(below: bytes) -> Node:
-            version = files().get(below)
-            if version is None:
-                return union._node(below)
-            return SnapshotNode(version.scope, version.page, version.position)
-
-        return NamedFolder(names, node, self._timeout)
+        return _Union(self._generation, sources, files, self._timeout).folder()
 
 
 def _distinct_versions(sources: list[_Source]) -> dict[bytes, list[_Version]]:
