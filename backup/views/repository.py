@@ -1,5 +1,6 @@
 """The whole repository: every snapshot, by id, time, host, tag and path; increments; versions."""
 
+import hashlib
 import time
 from collections.abc import Callable, Iterable
 from datetime import UTC
@@ -9,6 +10,7 @@ from backup.repository import Repository
 from backup.snapshots.catalogue import previous, time_of
 from backup.snapshots.directory import Directory
 from backup.snapshots.manifest import Snapshot
+from backup.snapshots.tree import MAX_NAME
 from backup.views.folder import Folder, MadeDirectory, MadeLink, NamedFolder, Node
 from backup.views.increment import increment_folder
 from backup.views.snapshot import Directories, Options, Scope, SnapshotNode
@@ -227,4 +229,9 @@ def safe_name(text: str) -> bytes:
     name = text.replace("%", "%25").replace("/", "%2F").replace("\0", "%00")
     if name in ("", ".", ".."):
         name = name.replace(".", "%2E") or "%"
-    return name.encode()[:255]
+    encoded = name.encode()
+    if len(encoded) <= MAX_NAME:
+        return encoded
+    # Cut between characters; with a hash, so that two names stay two.
+    mark = b"~" + hashlib.blake2b(encoded, digest_size=8).hexdigest().encode()
+    return encoded[: MAX_NAME - len(mark)].decode(errors="ignore").encode() + mark

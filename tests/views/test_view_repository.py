@@ -145,6 +145,15 @@ def test_odd_tags_are_names_that_a_directory_can_have(kept: Kept, tree: Path) ->
         assert found.data(f"by-tag/{name}/{NOON_NAME}/file") == b"first\n"
 
 
+def test_very_long_tags_are_shortened_and_stay_apart(kept: Kept, tree: Path) -> None:
+    kept.backup(tree, tags=("ä" * 200, "ä" * 200 + "2", "x" * 300))
+    found = Clocked(kept)
+    names = found.ls("by-tag")
+    assert len(names) == 3
+    assert all(len(os.fsencode(name)) <= 255 and name.isprintable() for name in names)
+    assert [found.ls(f"by-tag/{name}") for name in names] == [[NOON_NAME]] * 3
+
+
 def test_snapshots_are_where_their_sources_are(kept: Kept, tmp_path: Path) -> None:
     one, nested, two = tmp_path / "one", tmp_path / "one" / "nested", tmp_path / "two"
     for place in (one, nested, two):
