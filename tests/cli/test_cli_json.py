@@ -67,7 +67,7 @@ def test_a_snapshot_is_of_this_host_and_now_unless_told(copied: Imbfs) -> None:
     assert snapshot["host"] == socket.gethostname()
     made = datetime.fromisoformat(snapshot["time"])
     assert made.tzinfo is not None
-    assert abs((datetime.now(made.tzinfo) - made).total_seconds()) < 120
+    assert abs((datetime.now(made.tzinfo) - made).total_seconds()) < 3600
     assert snapshot["bytes"] >= sum(map(len, FILES.values()))
 
 
