@@ -1,5 +1,6 @@
 """The whole repository: every snapshot, by id, time, host, tag and path; increments; versions."""
 
+import errno
 import hashlib
 import time
 from collections.abc import Callable, Iterable
@@ -7,6 +8,7 @@ from datetime import UTC
 
 from backup.model.ids import SHORT_ID, SnapshotId
 from backup.repository import Repository
+from backup.repository.config import KEY
 from backup.snapshots.catalogue import previous, time_of
 from backup.snapshots.directory import Directory
 from backup.snapshots.manifest import Snapshot
@@ -45,11 +47,19 @@ class Shown:
     def snapshots(self) -> list[Snapshot]:
         """Oldest first. The same list for as long as nothing came or went."""
         if self._clock() - self._looked > NAMES:
+            self._require_repository()
             found = self.repository.snapshots(self._chosen)
             if found != self._snapshots:
                 self._snapshots = found
             self._looked = self._clock()
         return self._snapshots
+
+    def _require_repository(self) -> None:
+        """A disk that is away looks like a repository without snapshots. Raises OSError."""
+        try:
+            self.repository.storage.size(KEY)
+        except OSError as error:
+            raise OSError(errno.EIO, f"{self.repository.path} cannot be read: {error.strerror}") from None
 
     def scope(self, snapshot: Snapshot) -> Scope:
         return Scope(self.directories, snapshot.id, self.options)

@@ -1,5 +1,6 @@
 """The whole repository: every snapshot by id, time, host, tag and path, and its increment."""
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -283,6 +284,20 @@ def test_the_last_snapshot_may_go_and_another_come(kept: Kept, tree: Path) -> No
     assert found.later().target("latest") == f"snapshots/{snapshot.id}"
     kept.forget(snapshot)
     assert found.later().ls() == TOP
+
+
+def test_a_repository_that_is_away_is_not_one_without_snapshots(kept: Kept, tree: Path) -> None:
+    snapshot = kept.backup(tree)
+    found = Clocked(kept)
+    found.ls("snapshots")
+    kept.path.rename(kept.path.with_name("away"))
+    found.later()
+    for path in ("", "snapshots", "by-time", "versions", f"snapshots/{snapshot.id}"):
+        with pytest.raises(OSError, match="cannot be read") as refusal:
+            found.ls(path)
+        assert refusal.value.errno == errno.EIO
+    kept.path.with_name("away").rename(kept.path)
+    assert found.ls("snapshots") == [snapshot.id]
 
 
 def test_a_damaged_manifest_hides_its_snapshot_alone(kept: Kept, tree: Path) -> None:
