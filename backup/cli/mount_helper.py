@@ -50,9 +50,10 @@ def command_line(source: str, mountpoint: str, options: list[str]) -> list[str]:
             line.append("--increment")
         elif name == "idle_timeout":
             line += ["--idle-timeout", value]
-        elif name not in _NOT_OURS and not name.startswith(("x-", "comment")):
+        elif name not in _NOT_OURS and not name.startswith(("x-", "X-", "comment")):
             kept.append(option)
-    line += ["-o", ",".join([f"fsname={source}", *kept])]
+    device = source.replace("\\", r"\\").replace(",", r"\,")
+    line += ["-o", ",".join([f"fsname={device}", *kept])]
     return [*line, *([snapshot] if snapshot else []), mountpoint]
 
 

@@ -3,6 +3,7 @@
 import argparse
 import logging
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -103,10 +104,15 @@ class _Own:
         return Options(self.allow_damaged, self.list_xattrs)
 
 
+def _split_options(text: str) -> list[str]:
+    """At commas; as in libfuse, one that belongs to a value has a backslash before it."""
+    return [re.sub(r"\\([,\\])", r"\1", option) for option in re.findall(r"(?:\\.|[^,])+", text)]
+
+
 def _own_options(given: list[str]) -> tuple[_Own, list[str]]:
     """Ours, and what is left for the driver. Raises `UsageError`."""
     own, rest = _Own(), []
-    for option in (option for text in given for option in text.split(",") if option):
+    for option in (option for text in given for option in _split_options(text)):
         name, _, value = option.partition("=")
         if name == "layout":
             if value not in ("default", "shadow"):
