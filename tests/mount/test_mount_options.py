@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -23,6 +24,7 @@ from tests.support.check import (
     assert_clear_error,
     assert_no_traceback,
 )
+from tests.support.damage import files_of, truncate
 from tests.support.imbfs import MARK, Imbfs, mounts_below, processes_marked, wait_until
 from tests.support.small import FILES
 
@@ -115,6 +117,19 @@ def shutil_remove_data(imbfs: Imbfs) -> None:
     for path in (imbfs.repository / "packs").rglob("*"):
         if path.is_file():
             path.unlink()
+
+
+def test_what_is_wrong_with_a_snapshot_is_logged_once_however_often_it_is_looked_for(
+    copied: Imbfs, place: Path
+) -> None:
+    truncate(files_of(copied.repository, "manifest")[0])
+    copied.run("mount", place, "--log-file", "my.log")
+    for _ in range(3):
+        assert len(os.listdir(place / "snapshots")) == 1
+        time.sleep(0.5)
+    lines = (copied.directory / "my.log").read_text().splitlines()
+    assert len([line for line in lines if "manifest" in line]) == 1, lines
+    copied.run("umount", place)
 
 
 def test_the_log_file_can_be_chosen_by_a_relative_name(copied: Imbfs, place: Path) -> None:
@@ -322,6 +337,7 @@ def test_a_repository_with_a_comma_in_its_name_is_mounted_by_the_helper(copied: 
 
 WITHOUT_DRIVER = """
 import sys
+import time
 from backup.cli.main import main
 try:
     main()

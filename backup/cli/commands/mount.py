@@ -4,7 +4,7 @@ import argparse
 import logging
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -71,6 +71,8 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
     @contextmanager
     def view() -> "Iterator[InodeView]":
         with context.open_repository() as repository:
+            # The snapshots are looked for as long as the mount lives: the log is not to grow with that.
+            repository.notice = _once(repository.notice)
             yield _open(context, repository, arguments, own)
 
     shown = f"#{_shown(arguments.target)}" if arguments.target else ""
@@ -88,6 +90,18 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
     except MountError as error:
         raise ImbfsError(str(error)) from error
     return exits.DONE
+
+
+def _once(tell: Callable[[str], None]) -> Callable[[str], None]:
+    """Tells each text the first time only."""
+    told: set[str] = set()
+
+    def tell_once(text: str) -> None:
+        if text not in told:
+            told.add(text)
+            tell(text)
+
+    return tell_once
 
 
 class _Own:
