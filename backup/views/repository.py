@@ -5,6 +5,7 @@ import hashlib
 import time
 from collections.abc import Callable, Iterable
 from datetime import UTC
+from typing import TypeVar
 
 from backup.model.ids import SHORT_ID, SnapshotId
 from backup.repository import Repository
@@ -21,6 +22,8 @@ from backup.views.versions import versions_folder
 #: Seconds for which the kernel keeps the names of snapshots, and we the list of them: together less
 #: than the second within which a new one is to be seen.
 NAMES = 0.4
+
+_Made = TypeVar("_Made")
 
 ByName = dict[bytes, Snapshot]
 Layout = dict[bytes, Node]
@@ -73,9 +76,23 @@ class Shown:
         snapshots = self.snapshots()
         return time_ns(snapshots[-1]) if snapshots else 0
 
+    def kept(self, make: Callable[[], _Made]) -> Callable[[], _Made]:
+        """`make`, called again only when snapshots came or went: it looks at all of them."""
+        made: list[tuple[list[Snapshot], _Made]] = []
+
+        def get() -> _Made:
+            snapshots = self.snapshots()
+            if not made or made[0][0] is not snapshots:
+                made[:] = [(snapshots, make())]
+            return made[0][1]
+
+        return get
+
     def folder(self, by_name: Callable[[], ByName]) -> Folder:
         """A directory of snapshots under the names that `by_name` gives them."""
-        return NamedFolder(lambda: ids(by_name()), lambda name: self.node(by_name()[name]), timeout=NAMES)
+        named = self.kept(by_name)
+        names = self.kept(lambda: ids(named()))
+        return NamedFolder(names, lambda name: self.node(named()[name]), timeout=NAMES)
 
     def directory(self, make: Callable[[], Folder]) -> MadeDirectory:
         return MadeDirectory(make, self.time_ns())
@@ -137,18 +154,19 @@ def _groups(shown: Shown, keys: Callable[[Snapshot], Iterable[str]]) -> Folder:
                 found.setdefault(safe_name(key), []).append(snapshot)
         return found
 
-    def node(name: bytes) -> Node:
-        return shown.directory(lambda: shown.folder(lambda: _named(groups().get(name, []), time_name)))
+    known = shown.kept(groups)
 
-    return NamedFolder(lambda: dict.fromkeys(groups()), node, timeout=NAMES)
+    def node(name: bytes) -> Node:
+        return shown.directory(lambda: shown.folder(lambda: _named(known().get(name, []), time_name)))
+
+    return NamedFolder(lambda: dict.fromkeys(known()), node, timeout=NAMES)
 
 
 def _by_path(shown: Shown, prefix: bytes = b"/") -> Folder:
     """The directories that lead to the sources, and in each source's the snapshots of it, by time."""
 
     def snapshots() -> ByName:
-        here = [snapshot for snapshot in shown.snapshots() if prefix in snapshot.paths]
-        return _named(here, time_name)
+        return _named((each for each in shown.snapshots() if prefix in each.paths), time_name)
 
     def below() -> set[bytes]:
         start = prefix.rstrip(b"/") + b"/"
@@ -157,24 +175,30 @@ def _by_path(shown: Shown, prefix: bytes = b"/") -> Folder:
             path[len(start) :].split(b"/")[0] for path in paths if path.startswith(start) and path != start
         }
 
+    here = shown.kept(snapshots)
+    names = shown.kept(lambda: {**dict.fromkeys(below()), **ids(here())})
+
     def node(name: bytes) -> Node:
-        found = snapshots().get(name)
+        found = here().get(name)
         if found is not None:
             return shown.node(found)
         return shown.directory(lambda: _by_path(shown, prefix.rstrip(b"/") + b"/" + name))
 
-    return NamedFolder(lambda: {**dict.fromkeys(below()), **ids(snapshots())}, node, timeout=NAMES)
+    return NamedFolder(names, node, timeout=NAMES)
 
 
 def _increments(shown: Shown) -> Folder:
     def by_name() -> ByName:
         return {snapshot.id.encode(): snapshot for snapshot in shown.snapshots()}
 
+    named = shown.kept(by_name)
+    names = shown.kept(lambda: ids(named()))
+
     def node(name: bytes) -> Node:
-        snapshot = by_name()[name]
+        snapshot = named()[name]
         return MadeDirectory(lambda: increment_of(shown, snapshot), time_ns(snapshot))
 
-    return NamedFolder(lambda: ids(by_name()), node, timeout=NAMES)
+    return NamedFolder(names, node, timeout=NAMES)
 
 
 def increment_of(shown: Shown, snapshot: Snapshot) -> Folder:

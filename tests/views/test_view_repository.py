@@ -3,8 +3,11 @@
 import errno
 import os
 import stat
+import time
+from datetime import timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from backup.views.open import open_repository
@@ -12,7 +15,7 @@ from backup.views.repository import NAMES
 from backup.views.snapshot import Options
 from tests.views.clocked import Clocked
 from tests.views.grow import change, grow
-from tests.views.kept import Kept, TreesRead
+from tests.views.kept import START, Kept, TreesRead
 from tests.views.shown import Shown
 
 TOP = ["by-host", "by-path", "by-tag", "by-time", "increments", "snapshots", "versions"]
@@ -224,6 +227,27 @@ def test_listing_increments_compares_nothing(kept: Kept, tree: Path, monkeypatch
     trees = TreesRead(kept.repository, monkeypatch.setattr)
     assert len(Clocked(kept).listing("increments")) == 5
     assert trees.distinct() == 0
+
+
+def test_many_snapshots_are_listed_and_looked_up_quickly(
+    kept: Kept, tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Looking at all snapshots again for each of them would take minutes."""
+    one = kept.backup(tree)
+    many = []
+    for number in range(3_000):
+        when = (START + timedelta(minutes=number)).isoformat()
+        body = msgspec.structs.replace(one.body, time=when)
+        many.append(msgspec.structs.replace(one, id=f"{number:064}", body=body))
+    monkeypatch.setattr(kept.repository, "snapshots", lambda *_: many)
+    found = Clocked(kept)
+    start = time.process_time()
+    for path in ("snapshots", "by-time", "by-host/host", f"by-path{tree}", "increments"):
+        assert len(found.listing(path)) == 3_000
+        ino = found.ino(path)
+        for name in list(found.listing(path))[:300]:
+            found.view.lookup(ino, name)
+    assert time.process_time() - start < 15
 
 
 # What comes and goes.
