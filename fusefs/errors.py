@@ -3,8 +3,6 @@
 import errno
 import logging
 
-import pyfuse3
-
 log = logging.getLogger("fusefs")
 
 #: For an OSError that was raised without a number, as in `raise FileNotFoundError(name)`.
@@ -19,7 +17,7 @@ _BY_CLASS: dict[type[OSError], int] = {
     TimeoutError: errno.ETIMEDOUT,
 }
 
-#: The largest errno of the kernel. libfuse turns a larger one into ERANGE, which says nothing.
+#: The largest errno of the kernel. A larger one in a reply leaves its caller without any.
 _LARGEST = 133
 
 #: Different messages kept in mind, so that a damaged disk does not fill memory or the log.
@@ -28,10 +26,18 @@ _MOST_MESSAGES = 1000
 _logged: set[str] = set()
 
 
+class Refused(Exception):
+    """The driver's own answer: an errno that no view can give."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
 def errno_of(error: BaseException) -> int:
     """The errno a caller in the kernel gets for `error`: a number from 1 to 133."""
-    if isinstance(error, pyfuse3.FUSEError):
-        return error.errno
+    if isinstance(error, Refused):
+        return error.number
     if not isinstance(error, OSError):
         return errno.EIO
     number: object = error.errno
@@ -43,13 +49,13 @@ def errno_of(error: BaseException) -> int:
     return number
 
 
-def fuse_error(error: BaseException, doing: str) -> pyfuse3.FUSEError:
-    """What a handler raises in place of `error`; what ends as EIO gets one line in the log."""
+def told_errno(error: BaseException, doing: str) -> int:
+    """As `errno_of`; what ends as EIO gets one line in the log."""
     number = errno_of(error)
-    if number == errno.EIO and not isinstance(error, pyfuse3.FUSEError):
+    if number == errno.EIO and not isinstance(error, Refused):
         log_once(f"{doing}: {type(error).__name__}: {error}")
         log.debug("%s", doing, exc_info=error)
-    return pyfuse3.FUSEError(number)
+    return number
 
 
 def log_once(message: str) -> None:

@@ -1,25 +1,35 @@
 """An open directory: entries in the kernel's portions, from any position it comes back to."""
 
-from collections.abc import Iterator
+import errno
+from collections.abc import Iterable, Iterator
+from itertools import chain
 
-import pyfuse3
-
-from fusefs.attributes import fill, timeout_of
+from fusefs.attributes import BLOCK, NS, RDEV, timeout_of
+from fusefs.errors import Refused
+from fusefs.protocol import DIRENT, DIRENTPLUS, REQUEST_SIZE
 from fusefs.view import Attributes, View
 
 #: Positions 0 and 1 are `.` and `..`: the view's position `n` is the kernel's `n + 2`.
 _DOTS = (b".", b"..")
+_SHIFT = len(_DOTS)
 
 #: Equal to no position the kernel asks for.
 _LOST = -1
 
+#: Name, attributes, and the view's position of the next one.
 Entry = tuple[bytes, Attributes, int]
+
+#: Bytes written, the position after them, and the entry that did not fit.
+Filled = tuple[int, int, tuple[Entry, ...]]
+
+#: Replies are made here, one at a time: each is good until the next one is made.
+_reply = memoryview(bytearray(REQUEST_SIZE))
 
 
 class Listing:
     """One directory handle. Used from the driver's loop only.
 
-    The kernel asks for some 20 to 150 entries at a time, so the iteration is kept open from one
+    The kernel asks for some 20 to 180 entries at a time, so the iteration is kept open from one
     portion to the next, and with it the entry that did not fit any more.
     """
 
@@ -28,41 +38,74 @@ class Listing:
         self._ino = ino
         self._position = _LOST
         self._entries: Iterator[Entry] = iter(())
-        self._held: Entry | None = None
+        self._held: tuple[Entry, ...] = ()
 
-    def fill(self, position: int, token: pyfuse3.ReaddirToken) -> None:
-        """Replies entries from `position` until the kernel's buffer is full. Raises what the view does."""
+    def read(self, position: int, size: int, plus: bool) -> memoryview:
+        """The entries from `position` on that fit in `size` bytes. Raises what the view does."""
         if position != self._position:
-            start = max(position - len(_DOTS), 0)
-            self._entries, self._held = self._view.entries(self._ino, start), None
+            self._entries, self._held = self._from(position), ()
+        entries = chain(self._held, self._entries)
         # A view that raises has ended its iterator: going on with that would end the listing early.
         self._position = _LOST
-        self._position = self._send(position, token)
+        fill = self._fill_plus if plus else self._fill
+        end, self._position, self._held = fill(entries, min(size, len(_reply)), position)
+        if self._held and not end:
+            raise Refused(errno.EINVAL)  # an empty reply would be the end of the directory
+        return _reply[:end]
 
-    def _send(self, position: int, token: pyfuse3.ReaddirToken) -> int:
-        """Gives the position of the first entry that was not sent any more."""
-        start = position
-        entry = pyfuse3.EntryAttributes()
-        entry.entry_timeout = entry.attr_timeout = timeout_of(self._view, self._ino)
-        reply, shift = pyfuse3.readdir_reply, len(_DOTS)
+    def _from(self, position: int) -> Iterator[Entry]:
+        dots = (
+            (name, self._view.lookup(self._ino, name), number - 1)
+            for number, name in enumerate(_DOTS)
+            if number >= position
+        )
+        return chain(dots, self._view.entries(self._ino, max(position - _SHIFT, 0)))
+
+    def _fill_plus(self, entries: Iterable[Entry], room: int, position: int) -> Filled:
+        """Writes entries with attributes."""
+        valid, valid_ns = timeout_of(self._view, self._ino)
+        at = 0
         try:
-            while position < shift:
-                name = _DOTS[position]
-                fill(entry, self._view.lookup(self._ino, name))
-                if not reply(token, name, entry, position + 1):
-                    return position
-                position += 1
-            while (item := self._held or next(self._entries, None)) is not None:
-                name, attributes, following = item
-                fill(entry, attributes)
-                if not reply(token, name, entry, following + shift):
-                    self._held = item
-                    break
-                self._held = None
-                position = following + shift
+            for entry in entries:
+                name, attributes, following = entry
+                length = len(name)
+                form = DIRENTPLUS[length]
+                end = at + form.size
+                if end > room:
+                    return at, position, (entry,)
+                ino, mode, nlink, uid, gid, rdev, size, blocks, mtime_ns, ctime_ns = attributes
+                m_s, m_ns = divmod(mtime_ns, NS)
+                c_s, c_ns = divmod(ctime_ns, NS)
+                following += _SHIFT
+                form.pack_into(
+                    _reply, at, ino, 0, valid, valid, valid_ns, valid_ns,
+                    ino, size, blocks, m_s, m_s, c_s, m_ns, m_ns, c_ns,
+                    mode, nlink, uid, gid, rdev & RDEV, BLOCK, 0,
+                    ino, following, length, mode >> 12, name,
+                )  # fmt: skip
+                at, position = end, following
         except Exception:
-            if position == start:
+            if not at:
                 raise
             # The entries before the error go out; asked to continue, the view raises again.
-            return _LOST
-        return position
+            return at, _LOST, ()
+        return at, position, ()
+
+    def _fill(self, entries: Iterable[Entry], room: int, position: int) -> Filled:
+        """As `_fill_plus`, without attributes."""
+        at = 0
+        try:
+            for entry in entries:
+                name, attributes, following = entry
+                form = DIRENT[len(name)]
+                end = at + form.size
+                if end > room:
+                    return at, position, (entry,)
+                following += _SHIFT
+                form.pack_into(_reply, at, attributes[0], following, len(name), attributes[1] >> 12, name)
+                at, position = end, following
+        except Exception:
+            if not at:
+                raise
+            return at, _LOST, ()
+        return at, position, ()

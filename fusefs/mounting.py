@@ -11,14 +11,16 @@ from pathlib import Path
 import pyfuse3
 import trio
 
-from fusefs.loop import Loop, fuse_descriptors
+from fusefs.device import Device, fuse_descriptors
+from fusefs.loop import Loop
 from fusefs.mountinfo import Mount, mounted_at
 from fusefs.mountpoint import MountError, detach, unmount_if_unused
-from fusefs.operations import Operations
 from fusefs.options import libfuse_options
 from fusefs.presented import presented
 from fusefs.processes import name_of_driver
+from fusefs.requests import Requests
 from fusefs.view import View
+from fusefs.workers import Workers
 
 log = logging.getLogger("fusefs")
 
@@ -64,38 +66,42 @@ async def _serve(
     on_ready: Callable[[], None] | None,
     idle_timeout: float | None,
 ) -> None:
-    loop = Loop()
-    operations = Operations(view, loop.away)
     with contextlib.ExitStack() as stack:
         # Before anything is mounted: a signal in between would leave a dead mount.
         signals = stack.enter_context(trio.open_signal_receiver(*_SIGNALS))
-        device = stack.enter_context(_mounted(operations, mountpoint, options))
+        device = Device(stack.enter_context(_mounted(mountpoint, options)))
+        workers = Workers()
+        # Before the descriptor is closed: its number may be another file's afterwards.
+        stack.callback(workers.close)
+        stack.callback(workers.wait, _GRACE)
+        requests = Requests(view, device, workers)
+        loop = Loop(device, requests.answer, lambda: workers.pending)
         mount = mounted_at(os.fsencode(mountpoint))
         if mount is not None:
             stack.enter_context(name_of_driver(mount))
         _tune_collector()
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_end_on_signal, signals, loop, nursery.cancel_scope)
+            nursery.start_soon(_end_on_signal, signals, loop)
             nursery.start_soon(_announce, mountpoint, mount, on_ready)
             if idle_timeout is not None:
-                nursery.start_soon(_end_when_idle, operations, mountpoint, idle_timeout)
-            await loop.run(device)
+                nursery.start_soon(_end_when_idle, requests, mountpoint, idle_timeout)
+            await loop.run()
             nursery.cancel_scope.cancel()
 
 
 @contextlib.contextmanager
-def _mounted(operations: Operations, mountpoint: str, options: set[str]) -> Iterator[int | None]:
-    """Mounted inside, unmounted after. Gives the session's descriptor, if it can be told."""
+def _mounted(mountpoint: str, options: set[str]) -> Iterator[int]:
+    """Mounted inside, unmounted after. Gives the session's descriptor."""
     before = fuse_descriptors()
     with _stderr_of_libfuse() as said:
         try:
-            pyfuse3.init(operations, mountpoint, options)
+            pyfuse3.init(pyfuse3.Operations(), mountpoint, options)
         except Exception as error:
             raise MountError(f"cannot mount on {mountpoint}: {said() or error}") from None
-    opened = fuse_descriptors() - before
     mount = mounted_at(os.fsencode(mountpoint))
     try:
-        yield opened.pop() if len(opened) == 1 else None
+        (descriptor,) = fuse_descriptors() - before
+        yield descriptor
     finally:
         pyfuse3.close()
         _remove_rest(mount)
@@ -109,10 +115,9 @@ def _remove_rest(mount: Mount | None) -> None:
             detach(mount.point)
 
 
-async def _end_on_signal(signals: AsyncIterator[int], loop: Loop, scope: trio.CancelScope) -> None:
+async def _end_on_signal(signals: AsyncIterator[int], loop: Loop) -> None:
     async for number in signals:
         log.info("%s: unmounting", signal.Signals(number).name)
-        scope.deadline = min(scope.deadline, trio.current_time() + _GRACE)
         loop.stop()
 
 
@@ -128,14 +133,14 @@ async def _announce(mountpoint: str, mount: Mount | None, on_ready: Callable[[],
         on_ready()
 
 
-async def _end_when_idle(operations: Operations, mountpoint: str, seconds: float) -> None:
+async def _end_when_idle(requests: Requests, mountpoint: str, seconds: float) -> None:
     """Unmounts as the user would, so that a shell standing in the mount keeps it."""
     seen, since = -1, trio.current_time()
     while True:
         await trio.sleep(seconds / 8)
         now = trio.current_time()
-        if operations.in_use or operations.requests != seen:
-            seen, since = operations.requests, now
+        if requests.count != seen:
+            seen, since = requests.count, now
         elif now - since >= seconds:
             since = now
             # In a thread: the kernel may ask us for something on the way.

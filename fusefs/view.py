@@ -17,10 +17,12 @@ __all__ = ["Attributes", "Content", "Statistics", "View"]
 
 
 class Content(Protocol):
-    """An open file. Dropped, not closed, when the last handle goes."""
+    """What a file holds. Dropped, not closed, when it was not read for a while."""
 
     #: In bytes; reads never end before it.
     size: int
+    #: What it takes to keep it in memory, in units of some hundred bytes: at least 1.
+    cost: int
 
     def read_now(self, offset: int, size: int) -> bytes | memoryview | None:
         """The bytes, when they are at hand or cheap to make so; None when `read` is to be
@@ -28,6 +30,10 @@ class Content(Protocol):
 
     def read(self, offset: int, size: int) -> bytes | memoryview:
         """The bytes at `offset`, at most `size`, to the end of the file at the most."""
+
+    def data_extent(self, offset: int) -> tuple[int, int]:
+        """Start and end of the next data: from `offset` on, where that is not in a hole. Twice the
+        file's size, where there is none."""
 
 
 class View(Protocol):

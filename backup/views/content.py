@@ -17,6 +17,8 @@ Describe = Callable[[], bytes]
 class BytesContent:
     """A file that is in memory."""
 
+    cost = 1
+
     def __init__(self, data: bytes) -> None:
         self._data = data
         self.size = len(data)
@@ -27,11 +29,16 @@ class BytesContent:
     def read(self, offset: int, size: int) -> Buffer:
         return self._data[offset : offset + size]
 
+    def data_extent(self, offset: int) -> tuple[int, int]:
+        return min(offset, self.size), self.size
+
 
 class ChunkContent:
     """A file of one chunk: most files. Several threads may read at once."""
 
     __slots__ = ("_allow_damaged", "_chunk", "_describe", "_reader", "size")
+
+    cost = 1
 
     def __init__(
         self, reader: ObjectReader, chunk: ObjectId, size: int, describe: Describe, allow_damaged: bool
@@ -63,6 +70,9 @@ class ChunkContent:
         except Damaged as error:
             return self._damaged(error, offset, size)
 
+    def data_extent(self, offset: int) -> tuple[int, int]:
+        return min(offset, self.size), self.size
+
     def _part(self, data: Buffer, offset: int, size: int) -> Buffer:
         if len(data) != self.size:
             return self._damaged(Damaged("a chunk is not as long as its file says"), offset, size)
@@ -86,6 +96,8 @@ class FileContent:
         self._describe = describe
         self._allow_damaged = allow_damaged
         self.size = self._ends[-1] if self._ends else 0
+        #: In units of some hundred bytes: an extent takes two.
+        self.cost = 1 + 2 * len(extents)
 
     def read_now(self, offset: int, size: int) -> Buffer | None:
         """The bytes, where all of their chunks can be had quickly; else None."""
@@ -96,6 +108,18 @@ class FileContent:
         data = self._read(offset, size, self._reader.read)
         assert data is not None
         return data
+
+    def data_extent(self, offset: int) -> tuple[int, int]:
+        """Start and end of the next data, from `offset` on; twice the size where there is none."""
+        number = bisect_right(self._ends, offset)
+        while number < len(self._extents) and self._extents[number].chunk is None:
+            offset = self._ends[number]
+            number += 1
+        end = min(offset, self.size)
+        while number < len(self._extents) and self._extents[number].chunk is not None:
+            end = self._ends[number]
+            number += 1
+        return min(offset, self.size), end
 
     def _read(self, offset: int, size: int, read: Callable[[ObjectId], Buffer | None]) -> Buffer | None:
         end = min(offset + size, self.size)

@@ -5,6 +5,7 @@ while it waits for itself.
 """
 
 import contextlib
+import json
 import logging
 import os
 import signal
@@ -13,9 +14,10 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from fusefs import loop
 from fusefs.background import mount_in_background
 from fusefs.mounting import serve
+from fusefs.protocol import IN_HEADER
+from fusefs.requests import Requests
 from fusefs.view import View
 from tests.fusefs.sample import MANY, Node, Sample, sample
 
@@ -77,6 +79,20 @@ KINDS: dict[str, Callable[[], AbstractContextManager[View]]] = {
 }
 
 
+def counting() -> dict[str, int]:
+    """Counts requests by opcode from here on."""
+    counts: dict[str, int] = {}
+    answer = Requests.answer
+
+    def counted(self: Requests, request: memoryview) -> None:
+        opcode = str(IN_HEADER.unpack_from(request)[1])
+        counts[opcode] = counts.get(opcode, 0) + 1
+        answer(self, request)
+
+    Requests.answer = counted  # type: ignore[method-assign]
+    return counts
+
+
 def main(how: str, kind: str, mountpoint: str, *options: str) -> None:
     logging.basicConfig(level=logging.INFO)
     idle = float(os.environ["IDLE"]) if "IDLE" in os.environ else None
@@ -89,8 +105,8 @@ def main(how: str, kind: str, mountpoint: str, *options: str) -> None:
             sys.exit(f"{type(error).__name__}: {error}")
         sys.stdout.write(f"{pid}\n")
         return
-    if how == "stock":
-        loop._WAIT = "not there"
+
+    counts = counting() if how == "counting" else None
 
     def ready() -> None:
         sys.stdout.write("ready\n")
@@ -98,6 +114,8 @@ def main(how: str, kind: str, mountpoint: str, *options: str) -> None:
 
     with KINDS[kind]() as view:
         serve(view, mountpoint, options, on_ready=ready, idle_timeout=idle)
+    if counts is not None:
+        sys.stderr.write(f"{json.dumps(counts)}\n")
 
 
 if __name__ == "__main__":

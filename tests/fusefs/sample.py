@@ -15,6 +15,9 @@ NOW = 1_700_000_000 * SECOND + 123_456_789
 BEFORE_1970 = -2_000_000_000 * SECOND + 1
 AFTER_2106 = 7_258_118_400 * SECOND + 999_999_999
 MANY = 100_000
+MEBIBYTE = 1 << 20
+#: From one run of data to the next, in the file with holes.
+STRIDE = 100 << 30
 #: Larger than any request, and no multiple of a page.
 LARGE = bytes(range(251)) * 20_000
 MEMBER = 65534
@@ -27,6 +30,8 @@ ACL = bytes.fromhex(
 class Bytes:
     """A file's content. `at_hand` decides between an answer at once and a worker thread."""
 
+    cost = 1
+
     def __init__(self, data: bytes, at_hand: bool = True) -> None:
         self.data = data
         self.size = len(data)
@@ -37,6 +42,31 @@ class Bytes:
 
     def read(self, offset: int, size: int) -> bytes | memoryview:
         return self.data[offset : offset + size]
+
+    def data_extent(self, offset: int) -> tuple[int, int]:
+        return min(offset, self.size), self.size
+
+
+class Holes(Bytes):
+    """A TiB with a mebibyte of data at each 100 GiB. Costs more than the driver has room for."""
+
+    cost = 1 << 30
+
+    def __init__(self) -> None:
+        super().__init__(b"")
+        self.size = 1 << 40
+
+    def read_now(self, offset: int, size: int) -> bytes | memoryview | None:
+        size = max(0, min(size, self.size - offset))
+        data = max(0, min(size, MEBIBYTE - offset % STRIDE))
+        return b"x" * data + bytes(size - data)
+
+    def data_extent(self, offset: int) -> tuple[int, int]:
+        if offset % STRIDE >= MEBIBYTE:
+            offset = (offset // STRIDE + 1) * STRIDE
+        if offset >= self.size:
+            return self.size, self.size
+        return offset, offset // STRIDE * STRIDE + MEBIBYTE
 
 
 class Slow(Bytes):
@@ -77,7 +107,7 @@ class Cut(Bytes):
 
 
 class Odd(Bytes):
-    """Replies that pyfuse3 itself would end over: every second byte of a buffer, and too many."""
+    """Replies that cannot be sent as they are: every second byte of a buffer, and too many."""
 
     def read_now(self, offset: int, size: int) -> bytes | memoryview | None:
         doubled = bytes(byte for byte in self.data for _ in range(2))
@@ -205,6 +235,7 @@ def sample(many: int = 0) -> Sample:
     view.add(1, b"empty", FILE, Bytes(b""))
     view.add(1, b"large", FILE, Bytes(LARGE, at_hand=False))
     view.add(1, b"large at hand", FILE, Bytes(LARGE))
+    view.add(1, b"holes", FILE, Holes(), size=1 << 40, blocks=11 * 2048)
     view.add(1, b"link", stat.S_IFLNK | 0o777, target=b"no\xffwhere/\n")
     _add_metadata(view)
     _add_misbehaving(view)

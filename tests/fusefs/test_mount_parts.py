@@ -3,28 +3,23 @@
 import errno
 import stat
 
-import pyfuse3
 import pytest
-import trio
 
-from fusefs.errors import errno_of, fuse_error
-from fusefs.loop import Loop, _failed, fuse_descriptors
+from fusefs.device import fuse_descriptors
+from fusefs.errors import Refused, errno_of, told_errno
 from fusefs.mountinfo import parse
 from fusefs.mountpoint import MountError
-from fusefs.operations import Operations
 from fusefs.options import libfuse_options
 from fusefs.presented import presented
 from fusefs.processes import named
-from tests.fusefs.sample import RAISING, Sample, sample
-
-CONTEXT = pyfuse3.RequestContext()
+from tests.fusefs.sample import sample
 
 
 @pytest.mark.parametrize(
     ("error", "number"),
     [
-        (pyfuse3.FUSEError(errno.EROFS), errno.EROFS),
-        (pyfuse3.FUSEError(errno.ENOSYS), errno.ENOSYS),
+        (Refused(errno.EROFS), errno.EROFS),
+        (Refused(errno.ENOSYS), errno.ENOSYS),
         (OSError(errno.ESTALE, "stale"), errno.ESTALE),
         (OSError(errno.ENOSPC, "full", "name"), errno.ENOSPC),
         (FileNotFoundError("no number"), errno.ENOENT),
@@ -50,47 +45,16 @@ CONTEXT = pyfuse3.RequestContext()
 )
 def test_each_exception_has_one_errno(error: BaseException, number: int) -> None:
     assert errno_of(error) == number
-    assert fuse_error(error, "testing").errno == number
+    assert told_errno(error, "testing") == number
 
 
 def test_a_message_of_many_lines_is_logged_as_one_and_once(caplog: pytest.LogCaptureFixture) -> None:
     for _ in range(2):
-        fuse_error(ValueError("first\nsecond"), "testing a log")
-        fuse_error(FileNotFoundError("of no interest"), "testing a log")
+        told_errno(ValueError("first\nsecond"), "testing a log")
+        told_errno(FileNotFoundError("of no interest"), "testing a log")
     assert [record.getMessage() for record in caplog.records] == [
         "testing a log: ValueError: first second",
     ]
-
-
-async def test_an_absent_name_is_kept_as_long_as_its_directory_says() -> None:
-    view = Sample()
-    view.seconds = 2.5
-    entry = await Operations(view).lookup(pyfuse3.ROOT_INODE, pyfuse3.FileNameT(b"absent"), CONTEXT)
-    assert (entry.st_ino, entry.entry_timeout) == (0, 2.5)
-
-
-async def test_for_ever_is_a_time_the_kernel_can_add() -> None:
-    entry = await Operations(sample()).lookup(pyfuse3.ROOT_INODE, pyfuse3.FileNameT(b"small"), CONTEXT)
-    assert entry.entry_timeout == entry.attr_timeout == 1e9
-
-
-@pytest.mark.parametrize("name", RAISING, ids=repr)
-async def test_handlers_raise_nothing_but_errnos(name: bytes) -> None:
-    with pytest.raises(pyfuse3.FUSEError):
-        await Operations(sample()).lookup(pyfuse3.ROOT_INODE, pyfuse3.FileNameT(name), CONTEXT)
-
-
-async def test_flush_is_asked_only_once() -> None:
-    with pytest.raises(pyfuse3.FUSEError) as raised:
-        await Operations(sample()).flush(pyfuse3.FileHandleT(1))
-    assert raised.value.errno == errno.ENOSYS
-
-
-async def test_acls_are_asked_for_only_where_there_can_be_any() -> None:
-    view = Sample()
-    assert Operations(view).enable_acl
-    view.without_xattrs = True
-    assert not Operations(view).enable_acl
 
 
 def test_options_are_escaped_for_libfuse() -> None:
@@ -132,33 +96,6 @@ def test_no_device_is_open_without_a_mount() -> None:
     assert fuse_descriptors() == set()
 
 
-async def _one_session(raising: BaseException | None) -> bool:
-    async def session(nursery: trio.Nursery, fewest: int, most: int) -> None:
-        if raising is not None:
-            raise raising
-
-    async with trio.open_nursery() as nursery:
-        return await _failed(session, nursery, 1, 1)
-    raise AssertionError
-
-
-async def test_a_request_taken_back_by_its_caller_starts_the_worker_again() -> None:
-    assert await _one_session(OSError(errno.EAGAIN, "fuse_session_receive_buf failed"))
-
-
-async def test_a_fault_of_a_reply_starts_the_worker_again() -> None:
-    assert await _one_session(TypeError("not bytes"))
-
-
-async def test_a_worker_at_its_end_ends() -> None:
-    assert not await _one_session(None)
-
-
-async def test_a_device_that_cannot_be_read_ends_the_mount() -> None:
-    with pytest.RaisesGroup(OSError):
-        await _one_session(OSError(errno.EBADF, "fuse_session_receive_buf failed"))
-
-
 def test_other_owners_and_permissions_can_be_shown() -> None:
     view, rest = presented(sample(), ["uid=5", "allow_other", "umask=027"])
     assert rest == ["allow_other"]
@@ -179,11 +116,3 @@ def test_without_such_options_the_view_is_the_same() -> None:
 def test_owners_and_permissions_are_numbers(option: str) -> None:
     with pytest.raises(MountError, match=option):
         presented(sample(), [option])
-
-
-async def test_a_wait_of_a_handler_is_counted() -> None:
-    loop = Loop()
-    with loop.away():
-        await trio.lowlevel.checkpoint()
-        assert loop._away == 1
-    assert loop._away == 0

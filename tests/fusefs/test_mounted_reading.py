@@ -3,6 +3,7 @@
 import concurrent.futures
 import ctypes
 import errno
+import json
 import mmap
 import os
 import stat
@@ -12,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from fusefs.protocol import Opcode
 from tests.fusefs.conftest import Driver, Mounter
-from tests.fusefs.sample import AFTER_2106, BEFORE_1970, LARGE, MANY, MEMBER, NOW
+from tests.fusefs.sample import AFTER_2106, BEFORE_1970, LARGE, MANY, MEBIBYTE, MEMBER, NOW, STRIDE
 
 
 def test_a_file_has_all_its_attributes(driver: Driver) -> None:
@@ -229,6 +231,66 @@ def test_many_readers_at_once_get_what_they_asked_for(mount: Mounter) -> None:
         assert all(pool.map(read, range(96)))
 
 
+def test_a_file_opened_again_costs_no_request(mount: Mounter) -> None:
+    """The first OPEN tells the kernel to do without; READ follows where it has not kept the content."""
+    driver = mount(how="counting")
+    for _ in range(5):
+        for name in ("small", "large", "large at hand"):
+            with (driver.at / name).open("rb") as file:
+                file.read()
+    driver.process.terminate()
+    assert driver.ended() == 0
+    counts = json.loads(driver.log.read_text().splitlines()[-1])
+    assert counts[str(Opcode.OPEN)] == 1
+    assert counts[str(Opcode.READ)] < 3 * len(LARGE) / 131_072
+    assert "18" not in counts  # RELEASE
+
+
+def test_listing_again_costs_no_request_but_to_open_and_close(mount: Mounter) -> None:
+    driver = mount(how="counting")
+    for _ in range(5):
+        assert len(os.listdir(driver.at / "halfway" / ".." / "names")) == 6
+    driver.process.terminate()
+    assert driver.ended() == 0
+    counts = json.loads(driver.log.read_text().splitlines()[-1])
+    assert counts[str(Opcode.OPENDIR)] == 5
+    assert counts[str(Opcode.READDIRPLUS)] == 2
+
+
+def test_holes_cost_no_reading(driver: Driver, tmp_path: Path) -> None:
+    with (driver.at / "holes").open("rb") as file:
+        found = []
+        end = 0
+        for _ in range(11):
+            start = os.lseek(file.fileno(), end, os.SEEK_DATA)
+            end = os.lseek(file.fileno(), start, os.SEEK_HOLE)
+            found.append((start, end))
+        with pytest.raises(OSError, match=os.strerror(errno.ENXIO)):
+            os.lseek(file.fileno(), end, os.SEEK_DATA)
+    assert found == [(number * STRIDE, number * STRIDE + MEBIBYTE) for number in range(11)]
+    subprocess.run(["cp", "--sparse=auto", driver.at / "holes", tmp_path / "copy"], check=True, timeout=20)
+    assert (tmp_path / "copy").stat().st_blocks <= 12 * 2048
+    with (tmp_path / "copy").open("rb") as file:
+        assert os.pread(file.fileno(), 10, 3 * STRIDE + MEBIBYTE - 5) == b"xxxxx" + bytes(5)
+
+
+def test_a_file_is_read_on_after_its_content_was_let_go(driver: Driver) -> None:
+    """The file with holes takes all the room that there is for contents."""
+    path = driver.at / "large"
+    with path.open("rb", buffering=0) as file, (driver.at / "holes").open("rb", buffering=0) as other:
+        for offset in range(0, len(LARGE), 1 << 20):
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+            assert os.pread(file.fileno(), 5000, offset) == LARGE[offset : offset + 5000]
+            assert os.pread(other.fileno(), 10, (offset >> 20) * STRIDE) == b"x" * 10
+
+
+def test_eight_readers_of_one_file_all_get_its_bytes(mount: Mounter) -> None:
+    path = mount().at / "large"
+    readers = [subprocess.Popen(["cat", path], stdout=subprocess.PIPE) for _ in range(8)]
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        assert all(data == LARGE for data, _ in pool.map(subprocess.Popen.communicate, readers))
+
+
 def test_a_slow_read_does_not_hold_up_others(mount: Mounter) -> None:
     """The stuck reader is given up at the end, when the mount goes."""
     driver = mount()
@@ -238,14 +300,6 @@ def test_a_slow_read_does_not_hold_up_others(mount: Mounter) -> None:
     driver.process.terminate()
     assert driver.ended() == 0
     assert stuck.wait(5) == 1
-
-
-def test_the_stock_loop_serves_as_well(mount: Mounter) -> None:
-    driver = mount(how="stock")
-    assert (driver.at / "large").read_bytes() == LARGE
-    assert len(os.listdir(driver.at / "names")) == 6
-    driver.process.terminate()
-    assert driver.ended() == 0
 
 
 ERRORS = {
@@ -277,7 +331,7 @@ def test_damage_is_an_error_and_never_a_shorter_file(driver: Driver, name: str) 
     assert (driver.at / "small").read_bytes() == b"small content\n"
 
 
-def test_a_reply_that_pyfuse3_could_not_send_is_made_one(driver: Driver) -> None:
+def test_a_reply_that_could_not_be_sent_is_made_one(driver: Driver) -> None:
     assert (driver.at / "odd").read_bytes() == b"0123456789"
 
 

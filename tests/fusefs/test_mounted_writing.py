@@ -13,9 +13,19 @@ from tests.fusefs.conftest import Driver, Mounter
 
 MS_REMOUNT = 32
 
+
+def write_into(path: Path, flags: int) -> None:
+    """Where the kernel lets the file be opened, which it does by itself, the write is refused."""
+    descriptor = os.open(path, flags)
+    try:
+        os.write(descriptor, b"other content\n")
+    finally:
+        os.close(descriptor)
+
+
 WRITES: dict[str, Callable[[Path], object]] = {
-    "open for writing": lambda root: os.open(root / "small", os.O_WRONLY),
-    "open for both": lambda root: os.open(root / "small", os.O_RDWR),
+    "write": lambda root: write_into(root / "small", os.O_WRONLY),
+    "write to a file that may be read": lambda root: write_into(root / "small", os.O_RDWR),
     "open to truncate": lambda root: os.open(root / "small", os.O_RDONLY | os.O_TRUNC),
     "create": lambda root: os.open(root / "new", os.O_CREAT | os.O_WRONLY),
     "truncate": lambda root: os.truncate(root / "small", 0),
