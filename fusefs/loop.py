@@ -28,11 +28,17 @@ class Loop:
     """Answers requests until the mount ends. Everything runs in trio's thread."""
 
     def __init__(
-        self, device: Device, answer: Callable[[memoryview], None], busy: Callable[[], object]
+        self,
+        device: Device,
+        answer: Callable[[memoryview], None],
+        work_ahead: Callable[[], None],
+        busy: Callable[[], object],
     ) -> None:
-        """`busy` tells whether threads are at work that need the processor more than a look does."""
+        """`work_ahead` is called when no request is there, while the client works on the last reply.
+        `busy` tells whether threads are at work that need the processor more than a look does."""
         self._device = device
         self._answer = answer
+        self._work_ahead = work_ahead
         self._busy = busy
         self._poll = select.poll()
         self._poll.register(device.descriptor, select.POLLIN)
@@ -64,9 +70,10 @@ class Loop:
         return True
 
     def _comes_soon(self) -> bool:
-        """Looks at the device for a few microseconds."""
+        """Uses the time until the client has worked on its reply, then looks for a few microseconds."""
         if not self._may_look or self._busy():
             return False
+        self._work_ahead()
         poll = self._poll.poll
         end = perf_counter_ns() + self._look_ns
         while perf_counter_ns() < end:

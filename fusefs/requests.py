@@ -77,6 +77,8 @@ class Requests:
         self._view = view
         self._device = device
         self._files = Files(view, device, workers)
+        #: To be called when no request is there, before waiting for one.
+        self.work_ahead = self._files.read_ahead
         self._handles = itertools.count(1)
         self._listings: dict[int, Listing] = {}
         # What is not here is answered with ENOSYS, and the kernel does not ask again, or does it itself.

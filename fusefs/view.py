@@ -31,6 +31,10 @@ class Content(Protocol):
     def read(self, offset: int, size: int) -> bytes | memoryview:
         """The bytes at `offset`, at most `size`, to the end of the file at the most."""
 
+    def read_ahead(self) -> None:
+        """Does some work, for a millisecond at the most, that the next reads of this file or of those
+        after it are likely to need. Raises nothing."""
+
     def data_extent(self, offset: int) -> tuple[int, int]:
         """Start and end of the next data: from `offset` on, where that is not in a hole. Twice the
         file's size, where there is none."""

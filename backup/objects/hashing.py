@@ -44,4 +44,8 @@ def new_hasher(name: HashName) -> Hasher:
 def require_name(name: NameOf, data: Data, expected: bytes, what: str) -> None:
     """Raises `Damaged` where the bytes are not those that `expected` names."""
     if name(data) != expected:
-        raise Damaged(f"{what} does not hash to its name: its bytes have changed")
+        raise misnamed(what)
+
+
+def misnamed(what: str) -> Damaged:
+    return Damaged(f"{what} does not hash to its name: its bytes have changed")

@@ -7,8 +7,8 @@ from contextlib import suppress
 
 from backup.model.errors import Damaged
 from backup.model.ids import ObjectId, PackId
-from backup.objects.block import decode_block
-from backup.objects.hashing import NameOf, require_name
+from backup.objects.block import HEADER_SIZE, BlockKind, decode_block, read_header
+from backup.objects.hashing import NameOf, misnamed
 from backup.objects.pack import BlockRecord, Place, pack_key, read_footer
 from backup.storage import Storage
 
@@ -43,6 +43,10 @@ class ObjectReader:
         self._locate_again = locate_again
         self._name = name
         self._cache = _BlockCache(cache_size)
+        #: Where the block begins that follows the one decoded last.
+        self._following: BlockKey | None = None
+        #: The block that is likely to be read next, where blocks are read in order.
+        self._ahead: BlockKey | None = None
 
     def place(self, object_id: ObjectId) -> Place:
         """Raises `Damaged` where no pack is known to hold the object."""
@@ -77,19 +81,40 @@ class ObjectReader:
     def read_at(self, object_id: ObjectId, place: Place) -> Buffer:
         key = (place.pack, place.block_offset)
         block = self._cache.get(key, lambda: self._decode(object_id, place))
+        if block.following is not None:
+            self._ahead, block.following = block.following, None
         data = memoryview(block.plain)[place.offset : place.offset + place.length]
         # Checked once for as long as the block is kept; the index may be wrong, so for this very range.
         checked = object_id, place.offset, place.length
         if checked not in block.checked:
-            try:
-                require_name(self._name, data, object_id, _what(object_id, place))
-            except Damaged:
+            if self._name(data) != object_id:
                 self._cache.drop(key)
-                raise
+                raise misnamed(_what(object_id, place))
             block.checked.add(checked)
         return data
 
+    def read_ahead(self) -> None:
+        """Decodes the block that is likely to be read next, if it is small. Damage is met when it is read."""
+        key, self._ahead = self._ahead, None
+        if key is not None and key not in self._cache:
+            with suppress(Damaged, OSError):
+                self._decode_small(key)
+
+    def _decode_small(self, key: BlockKey) -> None:
+        pack, offset = key
+        what = f"pack {pack.hex()[:12]}"
+        header = read_header(self._read_pack(pack, offset, HEADER_SIZE, what), what)
+        if header.kind == BlockKind.DATA and header.plain <= QUICK_SIZE:
+            size = HEADER_SIZE + header.stored
+            block = _Block(decode_block(self._read_pack(pack, offset, size, what), what)[1])
+            block.following = self._following = pack, offset + size
+            self._cache.get(key, lambda: block)
+
     def _decode(self, object_id: ObjectId, place: Place) -> "_Block":
+        following = place.pack, place.block_offset + place.block_size
+        if self._following == (place.pack, place.block_offset):
+            self._ahead = following
+        self._following = following
         what = _what(object_id, place)
         data = self._read_pack(place.pack, place.block_offset, place.block_size, what)
         return _Block(decode_block(data, what)[1])
@@ -120,10 +145,12 @@ def read_pack_footer(storage: Storage, pack: PackId, size: int) -> tuple[BlockRe
 
 
 class _Block:
-    __slots__ = ("checked", "plain")
+    __slots__ = ("checked", "following", "plain")
 
     def __init__(self, plain: Buffer) -> None:
         self.plain = plain
+        #: Of a block decoded ahead and not read yet: the one after it.
+        self.following: BlockKey | None = None
         self.checked: set[tuple[ObjectId, int, int]] = set()
 
 

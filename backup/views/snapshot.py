@@ -14,7 +14,7 @@ from backup.objects.hashing import NameOf
 from backup.objects.reader import ObjectReader
 from backup.snapshots.directory import Directory, decode_entry
 from backup.snapshots.extents import decode_content
-from backup.snapshots.tree import NS, STAT, Buffer, Page, extra_fields
+from backup.snapshots.tree import NS, REF, STAT, Buffer, Page, extra_fields
 from backup.views.content import ChunkContent, Describe, FileContent
 from backup.views.folder import BLOCK, FOREVER, SECTOR, Folder, not_a_directory
 
@@ -230,15 +230,32 @@ class SnapshotFolder:
         while position < len(directory):
             page, local = directory.at(position)
             position -= local
-            columns = zip(page.names, STAT.iter_unpack(page.stats), strict=True)
-            for here, (name, record) in enumerate(columns):
-                if here >= local:
-                    ino = first + position + here
-                    if record[3] > 1:
-                        ino = self._scope.shared_inode(page, here, ino)
-                    attributes = attributes_from(record, page, here, ino, self._scope.read)
-                    yield name, attributes, position + here + 1
+            yield from self._entries_of(page, local, position, first)
             position += len(page)
+
+    def _entries_of(
+        self, page: Page, start: int, before: int, first: int
+    ) -> Iterator[tuple[bytes, Attributes, int]]:
+        """Of one page, from its position `start` on; `before`: entries in earlier pages.
+
+        Listing a large tree is mostly this loop, so a file of one chunk takes a short way through it.
+        """
+        make, regular, none = tuple.__new__, stat.S_IFREG, NO_OBJECT
+        records = STAT.iter_unpack(page.stats[start * STAT.size :])
+        refs = REF.iter_unpack(page.refs[start * REF.size :])
+        columns = zip(page.names[start:], records, refs, strict=True)
+        for here, (name, record, ref) in enumerate(columns, start):
+            mode, uid, gid, nlink, size, m_s, c_s, m_ns, c_ns, _, rdev = record
+            ino = first + before + here
+            if nlink > 1:
+                ino = self._scope.shared_inode(page, here, ino)
+            if mode & 0o170000 == regular and ref[0] != none:
+                blocks = -(-size // BLOCK) * (BLOCK // SECTOR)
+                mtime, ctime = m_s * NS + m_ns, c_s * NS + c_ns
+                attributes = make(Attributes, (ino, mode, nlink, uid, gid, rdev, size, blocks, mtime, ctime))
+            else:
+                attributes = attributes_from(record, page, here, ino, self._scope.read)
+            yield name, attributes, before + here + 1
 
 
 def attributes_of(page: Page, position: int, ino: int, read: Callable[[ObjectId], Buffer]) -> Attributes:

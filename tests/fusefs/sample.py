@@ -43,6 +43,9 @@ class Bytes:
     def read(self, offset: int, size: int) -> bytes | memoryview:
         return self.data[offset : offset + size]
 
+    def read_ahead(self) -> None:
+        pass
+
     def data_extent(self, offset: int) -> tuple[int, int]:
         return min(offset, self.size), self.size
 

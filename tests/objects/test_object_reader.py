@@ -200,3 +200,44 @@ def _at_most(times: int) -> Callable[[], None]:
         assert next(left, None) is not None, "read again and again"
 
     return step
+
+
+#: Each a block of its own.
+IN_ORDER = [bytes([number]) * 400_000 for number in range(6)]
+
+
+def test_the_next_block_is_decoded_ahead_where_blocks_are_read_in_order() -> None:
+    stored = Stored(IN_ORDER)
+    reader = stored.reader(1 << 30)
+    for number, piece in enumerate(IN_ORDER):
+        reads = stored.storage.reads
+        assert reader.read(name(piece)) == piece
+        # The first two show the order; from then on each was decoded ahead.
+        assert stored.storage.reads - reads == (1 if number < 2 else 0)
+        reader.read_ahead()
+        reads = stored.storage.reads
+        reader.read_ahead()
+        assert stored.storage.reads == reads, "once for each block that is read"
+
+
+def test_nothing_is_decoded_ahead_of_reads_that_jump() -> None:
+    stored = Stored(IN_ORDER)
+    reader = stored.reader(1 << 30)
+    for number in (4, 1, 3, 0, 2):
+        reader.read(name(IN_ORDER[number]))
+        reader.read_ahead()
+    assert stored.storage.reads == 5
+
+
+def test_damage_ahead_is_met_when_it_is_read() -> None:
+    stored = Stored(IN_ORDER)
+    start = stored.places[name(IN_ORDER[2])].block_offset
+    whole = stored.storage.files[stored.key]
+    stored.storage.files[stored.key] = whole[: start + 2] + b"?" + whole[start + 3 :]
+    reader = stored.reader(1 << 30)
+    for piece in IN_ORDER[:2]:
+        reader.read(name(piece))
+        reader.read_ahead()
+    with pytest.raises(Damaged):
+        reader.read(name(IN_ORDER[2]))
+    assert reader.read(name(IN_ORDER[3])) == IN_ORDER[3]
