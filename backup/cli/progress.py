@@ -4,7 +4,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -41,9 +41,13 @@ class Estimate:
 class Meter:
     """What is done so far, shown on one line of the terminal where that is wanted."""
 
-    def __init__(self, context: Context, estimate: Estimate) -> None:
+    def __init__(self, context: Context, estimate: Estimate, begin: Callable[[], None] | None = None) -> None:
+        """`begin` is called once, when the first bytes were read: not before has a backup forked, and
+        where nothing is read, nobody waits for an estimate.
+        """
         self.context = context
         self.estimate = estimate
+        self._begin = begin
         self.files = 0
         self.bytes = 0
         self.path = b""
@@ -78,7 +82,8 @@ class Meter:
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
         columns = (BarColumn(24), TextColumn("{task.description}"), TextColumn("ETA"), TimeRemainingColumn())
-        with Progress(*columns, transient=True, console=_console()) as progress:
+        # No thread of its own that refreshes it: a backup may still have to fork.
+        with Progress(*columns, transient=True, console=_console(), auto_refresh=False) as progress:
             self._progress = progress
             self._task = progress.add_task("", total=None)
             yield
@@ -99,16 +104,20 @@ class Meter:
             description=_plain(text),
             completed=_cost(self.files, self.bytes),
             total=max(_cost(self.estimate.files, self.estimate.bytes), 1) if known else None,
+            refresh=True,
         )
 
     # What operations tell
 
-    def entry(self, size: int) -> None:
-        self.files += 1
+    def entries(self, files: int, size: int) -> None:
+        self.files += files
         self.bytes += size
         self.update()
 
     def read(self, size: int) -> None:
+        begin, self._begin = self._begin, None
+        if begin is not None:
+            begin()
         self.update()
 
     def directory(self, path: bytes) -> None:
@@ -150,10 +159,9 @@ def _cost(files: int, size: int) -> int:
 def backup_progress(context: Context, repository: "Repository", paths: Sequence[bytes]) -> Iterator[Meter]:
     """A backup's monitor. Where progress shows, the paths are counted beside the backup."""
     estimate = Estimate()
-    meter = Meter(context, estimate)
     stop = threading.Event()
-    if context.progress:
-        threading.Thread(target=_count, args=(paths, estimate, stop), daemon=True).start()
+    counting = threading.Thread(target=_count, args=(paths, estimate, stop), daemon=True)
+    meter = Meter(context, estimate, counting.start if context.progress else None)
     try:
         with meter.shown(), meter.stoppable():
             yield meter

@@ -210,6 +210,16 @@ class Index:
             known = set()
         return sorted(standing - known)
 
+    def packs_of(self, objects: Iterable[ObjectId]) -> dict[ObjectId, PackId]:
+        """The packs of those objects that are known; many are asked for at once."""
+        found: dict[ObjectId, PackId] = {}
+        with self._read() as txn, txn.cursor(self._tables["objects"]) as cursor:
+            for key, row in cursor.getmulti(sorted(objects)):
+                number = int.from_bytes(row[:4], "little")
+                if len(row) == _PLACE.size and (pack := self._pack_of.get(number) or self._pack(number)):
+                    found[ObjectId(bytes(key))] = pack
+        return found
+
     # Snapshots seen, so that a manifest that vanishes is noticed
 
     def known_snapshots(self) -> set[SnapshotId]:

@@ -23,6 +23,12 @@ MAX_PLAIN = 64 << 20
 
 RAW, ZSTD = 0, 1
 
+#: Plain bytes from which on a sample is compressed first, and the pieces that it is made of.
+SAMPLED = 512 << 10
+PIECES, PIECE = 8, 4 << 10
+
+Buffer = bytes | memoryview
+
 
 class BlockKind(IntEnum):
     DATA = 0
@@ -69,18 +75,28 @@ class _Contexts(threading.local):
 _contexts = _Contexts()
 
 
-def encode_block(kind: BlockKind, objects: Sequence[bytes], settings: CompressionSettings) -> bytes:
+def encode_block(kind: BlockKind, objects: Sequence[Buffer], settings: CompressionSettings) -> bytes:
     """A whole block: header and payload. Stored raw where compression saves less than 1/32."""
     plain = objects[0] if len(objects) == 1 else b"".join((*objects, pack_lengths(objects)))
     codec, payload = RAW, plain
-    if settings.name == "zstd" and len(plain) >= 64:
+    if settings.name == "zstd" and len(plain) >= 64 and _may_shrink(plain):
         packed = _contexts.compressor(settings.level).compress(plain)
         if len(packed) <= len(plain) - len(plain) // 32:
             codec, payload = ZSTD, packed
-    return BlockHeader(codec, kind, len(objects), len(plain), len(payload)).pack() + payload
+    head = BlockHeader(codec, kind, len(objects), len(plain), len(payload)).pack()
+    return b"".join((head, payload))
 
 
-def pack_lengths(objects: Sequence[bytes]) -> bytes:
+def _may_shrink(plain: Buffer) -> bool:
+    """Tries some pieces of a large block: media and what is compressed already are not gone through whole."""
+    if len(plain) < SAMPLED:
+        return True
+    step = len(plain) // PIECES
+    pieces = b"".join(plain[at : at + PIECE] for at in range(0, step * PIECES, step))
+    return len(_contexts.compressor(1).compress(pieces)) < len(pieces) - len(pieces) // 64
+
+
+def pack_lengths(objects: Sequence[Buffer]) -> bytes:
     """Ends the plain form of a block of several objects, so that it can be taken apart alone."""
     return struct.pack(f"<{len(objects)}I", *map(len, objects))
 

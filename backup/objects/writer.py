@@ -60,6 +60,19 @@ class PackWriter:
         self._waiting.append((object_id, data))
         self._waiting_size += len(data)
 
+    def append(self, block: bytes | memoryview, objects: list[tuple[ObjectId, int]]) -> None:
+        """Takes in a whole block that was encoded elsewhere, with its objects' names and lengths."""
+        # A pack that Ctrl-C or a full disk cuts into is given up: it must not be written on after that.
+        pack, self._pack = self._pack or _OpenPack(self._storage, self._hash_name), None
+        try:
+            pack.append_block(block, self._kind, objects)
+        except BaseException:
+            pack.staged.discard()
+            raise
+        self._pack = pack
+        if pack.size >= self._pack_size or pack.objects >= MAX_OBJECTS:
+            self._close_pack()
+
     def finish(self) -> None:
         """Writes out all that waits."""
         self._flush_block()
@@ -80,16 +93,7 @@ class PackWriter:
 
     def _write_block(self, objects: list[tuple[ObjectId, bytes]]) -> None:
         block = encode_block(self._kind, [data for _, data in objects], self._compression)
-        # A pack that Ctrl-C or a full disk cuts into is given up: it must not be written on after that.
-        pack, self._pack = self._pack or _OpenPack(self._storage, self._hash_name), None
-        try:
-            pack.append_block(block, self._kind, objects)
-        except BaseException:
-            pack.staged.discard()
-            raise
-        self._pack = pack
-        if pack.size >= self._pack_size or pack.objects >= MAX_OBJECTS:
-            self._close_pack()
+        self.append(block, [(object_id, len(data)) for object_id, data in objects])
 
     def _close_pack(self) -> None:
         pack, self._pack = self._pack, None
@@ -114,13 +118,13 @@ class _OpenPack:
         self._blocks: list[BlockRecord] = []
         self._append(FILE_MAGIC)
 
-    def _append(self, data: bytes) -> None:
+    def _append(self, data: bytes | memoryview) -> None:
         self.staged.append(data)
         self._hasher.update(data)
         self.size += len(data)
 
-    def append_block(self, block: bytes, kind: int, objects: list[tuple[ObjectId, bytes]]) -> None:
-        members = tuple((object_id, len(data)) for object_id, data in objects)
+    def append_block(self, block: bytes | memoryview, kind: int, objects: list[tuple[ObjectId, int]]) -> None:
+        members = tuple(objects)
         table = 4 * len(members) if len(members) > 1 else 0
         plain = sum(length for _, length in members) + table
         self._blocks.append(BlockRecord(self.size, len(block), plain, block[4], kind, members))

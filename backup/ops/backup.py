@@ -10,15 +10,17 @@ from backup import __version__
 from backup.model.errors import ImbfsError, Stopped
 from backup.model.ids import ObjectId, SnapshotId
 from backup.model.text import to_name
-from backup.objects.chunker import Chunker
-from backup.objects.hashing import Hasher, new_hasher
 from backup.ops.storing.monitor import Counts, Monitor
 from backup.ops.storing.parent import ParentDirectory, open_parent
 from backup.ops.storing.sources import Sources, plan_sources
-from backup.ops.storing.walk import Settings, Walk
+from backup.ops.storing.unchanged import Settings
+from backup.ops.storing.walk import Walk
 from backup.repository import Repository, Writer
 from backup.snapshots.manifest import FORMAT, Body, Labels, Snapshot, Statistics
 from backup.source.descent import Identity
+
+#: More than the walk can keep busy.
+MAX_WORKERS = 32
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,8 @@ class BackupOptions:
     read_all: bool = False
     dry_run: bool = False
     skip_unchanged: bool = False
+    #: Processes that read and compress; with 0 it is done in this one. None: one for each CPU.
+    workers: int | None = None
 
 
 @dataclass(frozen=True)
@@ -68,18 +72,14 @@ def backup(
         monitor.problem(path, "No such file or directory")
     parent = find_parent(repository, sources, options.host)
     writer = DryWriter(repository) if options.dry_run else Writer(repository)
+    walk = _walk(repository, writer, parent, options, started, monitor)
     try:
-        walk = _walk(repository, writer, parent, options, started, monitor)
-        root = walk.run(sources, _parent_root(repository, parent, monitor))
-        writer.finish()
-    except Stopped:
-        # What was read so far is worth keeping: the next run finds it stored. Any other interruption
-        # may have come in the middle of a write, and what was being written is not to be trusted.
-        writer.finish()
-        raise
+        root = _run(walk, writer, sources, _parent_root(repository, parent, monitor))
     except BaseException:
         writer.discard()
         raise
+    finally:
+        walk.close()
     walk.counts.errors += len(sources.missing)
     unchanged = parent is not None and root == parent.root
     statistics = _statistics(walk.counts, writer, (clock() - started) / 1e9)
@@ -90,6 +90,21 @@ def backup(
     assert isinstance(writer, Writer)
     snapshot = writer.commit(body, Labels(options.tags, options.description))
     return BackupResult(snapshot.id, parent_id, statistics, unchanged)
+
+
+def _run(
+    walk: Walk, writer: "Writer | DryWriter", sources: Sources, parent: ParentDirectory | None
+) -> ObjectId:
+    try:
+        root = walk.run(sources, parent)
+    except Stopped:
+        # What was read so far is worth keeping: the next run finds it stored. Any other interruption
+        # may have come in the middle of a write, and what was being written is not to be trusted.
+        walk.settle()
+        writer.finish()
+        raise
+    writer.finish()
+    return root
 
 
 def _sources(repository: Repository, paths: list[bytes], host: str) -> Sources:
@@ -131,8 +146,8 @@ def _walk(
         distrust=repository.has_lost_packs(),
         skip=frozenset({repository_identity(repository)}),
     )
-    chunker = Chunker(repository.config.chunker)
-    return Walk(writer, chunker, repository.tree, settings, monitor)
+    workers = len(os.sched_getaffinity(0)) if options.workers is None else options.workers
+    return Walk(writer, repository.config, repository.tree, settings, monitor, min(workers, MAX_WORKERS))
 
 
 def _parent_root(repository: Repository, parent: Snapshot | None, monitor: Monitor) -> ParentDirectory | None:
@@ -203,18 +218,21 @@ class DryWriter:
         self.bytes_added = 0
         self.bytes_stored = 0
 
-    def new_hasher(self) -> Hasher:
-        return new_hasher(self._repository.config.hash)
+    def claim(self, objects: list[tuple[ObjectId, int]]) -> list[int]:
+        """None is to be stored: what would be is counted."""
+        for name, length in objects:
+            if not self.has(name):
+                self._new.add(name)
+                self.bytes_added += length
+        return []
 
-    def store(self, data: bytes | memoryview) -> ObjectId:
-        object_id = self._repository.name(data)
-        if not self.has(object_id):
-            self._new.add(object_id)
-            self.bytes_added += len(data)
-        return object_id
+    def append(self, block: memoryview, objects: list[tuple[ObjectId, int]]) -> None:
+        raise AssertionError("nothing was claimed")
 
     def store_tree(self, data: bytes) -> ObjectId:
-        return self.store(data)
+        object_id = self._repository.name(data)
+        self.claim([(object_id, len(data))])
+        return object_id
 
     def has(self, object_id: ObjectId) -> bool:
         return object_id in self._new or self._repository.index.place(object_id) is not None

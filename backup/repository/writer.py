@@ -4,14 +4,12 @@ pack → segment → index → manifest: a file is durable before anything names
 """
 
 import errno
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from backup.model.errors import CannotStore, ImbfsError
 from backup.model.ids import ObjectId, PackId, SegmentId
 from backup.objects.block import BlockKind
-from backup.objects.hashing import Hasher, new_hasher
 from backup.objects.pack import PackRecord
 from backup.objects.segment import encode_segment, segment_key
 from backup.objects.writer import PackWriter
@@ -24,12 +22,13 @@ from backup.snapshots.manifest import (
     manifest_key,
 )
 
-#: A segment is written when this many seconds, or this share of the run so far, have gone by:
-#: what a kill can lose is bounded, and so is the number of segments.
-SEGMENT_SECONDS = 1.0
-SEGMENT_SHARE = 0.02
+#: A segment is written when so many objects, or packs, of one kind wait for it, and at the end. Counted, not
+#: timed: so what is written depends on what is stored alone. A kill loses nothing by it: the next run
+#: reads the footers of packs that no segment lists.
+SEGMENT_OBJECTS = 1 << 17
+SEGMENT_PACKS = 64
 #: Plain bytes of trees held back for the index.
-MAX_TREES = 16 << 20
+MAX_TREES = 32 << 20
 
 
 @contextmanager
@@ -47,17 +46,16 @@ def storing() -> Iterator[None]:
 class Writer:
     """One backup's way into a repository. Not for several threads. Finish it or discard it."""
 
-    def __init__(self, repository: Repository, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, repository: Repository) -> None:
         self._repository = repository
-        self._clock = clock
-        self._started = self._flushed = clock()
         #: An object counts as stored only where its pack still stands.
         self._packs: set[PackId] = {pack for pack, _ in repository.stored_packs()}
         #: Written or waiting in this run, not yet in the index.
         self._pending: set[ObjectId] = set()
         self._trees: list[tuple[ObjectId, bytes]] = []
         self._trees_size = 0
-        self._closed_packs: list[PackRecord] = []
+        #: Packs that no segment lists yet. Data and trees apart: which comes first may depend on timing.
+        self._closed: dict[int, list[PackRecord]] = {BlockKind.DATA: [], BlockKind.TREE: []}
         self._data = self._pack_writer(BlockKind.DATA)
         self._tree = self._pack_writer(BlockKind.TREE)
         #: Plain bytes that were new, and bytes that the repository grew by.
@@ -67,9 +65,8 @@ class Writer:
 
     def _adopt(self, repository: Repository) -> None:
         """Lists the packs that a killed run left unlisted: what it stored is not stored again."""
-        self._closed_packs += repository.unlisted_packs()
         with storing():
-            self._flush_segment()
+            self._write_segment(list(repository.unlisted_packs()))
 
     def _pack_writer(self, kind: BlockKind) -> PackWriter:
         config = self._repository.config
@@ -82,16 +79,35 @@ class Writer:
             self._pack_done,
         )
 
-    def new_hasher(self) -> Hasher:
-        return new_hasher(self._repository.config.hash)
+    def claim(self, objects: Sequence[tuple[ObjectId, int]]) -> list[int]:
+        """The positions of the objects, named with their lengths, that the repository lacks: each once.
+
+        They count as stored from now on: the caller is to `append` them, in blocks, in any order.
+        """
+        asked = [name for name, _ in objects if name not in self._pending]
+        places = self._repository.index.packs_of(asked) if asked else {}
+        new = []
+        for position, (name, length) in enumerate(objects):
+            if name not in self._pending and places.get(name) not in self._packs:
+                self._pending.add(name)
+                self.bytes_added += length
+                new.append(position)
+        return new
+
+    def append(self, block: bytes | memoryview, objects: list[tuple[ObjectId, int]]) -> None:
+        """Takes in a block of chunks that were claimed, with their names and lengths."""
+        with storing():
+            self._data.append(block, objects)
 
     def store(self, data: bytes | memoryview) -> ObjectId:
         """Names a chunk, and stores it where the repository lacks it."""
-        return self._store(data, self._data)[0]
+        object_id = self._repository.name(data)
+        self._add(object_id, data, self._data)
+        return object_id
 
     def store_tree(self, data: bytes) -> ObjectId:
-        object_id, new = self._store(data, self._tree)
-        if new:
+        object_id = self._repository.name(data)
+        if self._add(object_id, data, self._tree):
             self._trees.append((object_id, data))
             self._trees_size += len(data)
             if self._trees_size > MAX_TREES:
@@ -104,52 +120,51 @@ class Writer:
         self._trees = []
         self._trees_size = 0
 
-    def _store(self, data: bytes | memoryview, writer: PackWriter) -> tuple[ObjectId, bool]:
-        object_id = self._repository.name(data)
-        if self.has(object_id):
-            return object_id, False
-        self._pending.add(object_id)
-        self.bytes_added += len(data)
+    def _add(self, object_id: ObjectId, data: bytes | memoryview, writer: PackWriter) -> bool:
+        if not self.claim([(object_id, len(data))]):
+            return False
         with storing():
             writer.add(object_id, bytes(data))
-        return object_id, True
+        return True
 
     def has(self, object_id: ObjectId) -> bool:
-        if object_id in self._pending:
-            return True
-        place = self._repository.index.place(object_id)
-        return place is not None and place.pack in self._packs
+        return object_id in self._pending or (
+            self._repository.index.packs_of([object_id]).get(object_id) in self._packs
+        )
 
     def _pack_done(self, pack: PackRecord) -> None:
-        self._closed_packs.append(pack)
         self._packs.add(pack.id)
         self.bytes_stored += pack.size
-        now = self._clock()
-        if now - self._flushed >= max(SEGMENT_SECONDS, SEGMENT_SHARE * (now - self._started)):
-            self._flush_segment()
+        closed = self._closed[pack.blocks[0].kind]
+        closed.append(pack)
+        if len(closed) >= SEGMENT_PACKS or sum(map(_objects, closed)) >= SEGMENT_OBJECTS:
+            self._write_segment(closed)
+            closed.clear()
 
-    def _flush_segment(self) -> None:
-        if not self._closed_packs:
+    def _write_segment(self, packs: list[PackRecord]) -> None:
+        if not packs:
             return
         repository = self._repository
-        data = encode_segment(self._closed_packs, repository.config.compression)
+        data = encode_segment(packs, repository.config.compression)
         segment = SegmentId(repository.name(data))
         repository.storage.put(segment_key(segment), data)
         self.bytes_stored += len(data)
-        listed = {name for pack in self._closed_packs for b in pack.blocks for name, _ in b.objects}
-        repository.index.add_segment(segment, self._closed_packs, self._trees)
+        repository.index.add_segment(segment, packs, self._trees)
         self._trees = []
         self._trees_size = 0
-        self._pending -= listed
-        self._closed_packs = []
-        self._flushed = self._clock()
+        self._pending -= {name for pack in packs for block in pack.blocks for name, _ in block.objects}
+
+    def _write_last_segment(self) -> None:
+        self._write_segment([pack for closed in self._closed.values() for pack in closed])
+        for closed in self._closed.values():
+            closed.clear()
 
     def finish(self) -> None:
         """Makes all that was stored durable and known to the index."""
         with storing():
             self._data.finish()
             self._tree.finish()
-            self._flush_segment()
+            self._write_last_segment()
 
     def commit(self, body: Body, labels: Labels) -> Snapshot:
         """Writes the manifest: from here on the snapshot exists. Call `finish` before."""
@@ -167,4 +182,8 @@ class Writer:
         self._tree.discard()
         # Only a wish: the disk may be full, and the next run finds the packs all the same.
         with suppress(OSError, ImbfsError):
-            self._flush_segment()
+            self._write_last_segment()
+
+
+def _objects(pack: PackRecord) -> int:
+    return sum(len(block.objects) for block in pack.blocks)

@@ -50,21 +50,12 @@ Buffer = bytes | memoryview
 
 def encode_stat(status: os.stat_result, size: int | None = None) -> bytes:
     """A stat record of what lstat(2) told; `size` where the content that was read has another."""
-    m_s, m_ns = divmod(status.st_mtime_ns, NS)
-    c_s, c_ns = divmod(status.st_ctime_ns, NS)
-    return STAT.pack(
-        status.st_mode,
-        status.st_uid,
-        status.st_gid,
-        status.st_nlink,
-        status.st_size if size is None else size,
-        m_s,
-        c_s,
-        m_ns,
-        c_ns,
-        status.st_ino,
-        status.st_rdev,
-    )
+    # The tuple's times are the whole seconds.
+    mode, ino, _, nlink, uid, gid, length, _, m_s, c_s = status
+    m_ns, c_ns = status.st_mtime_ns - m_s * NS, status.st_ctime_ns - c_s * NS
+    if size is not None:
+        length = size
+    return STAT.pack(mode, uid, gid, nlink, length, m_s, c_s, m_ns, c_ns, ino, status.st_rdev)
 
 
 class Row(NamedTuple):
@@ -184,6 +175,12 @@ class Page:
     def refs(self) -> memoryview:
         """The ref column: `REF` records."""
         return self.plain[self._refs : self._ends]
+
+    @property
+    def has_flags(self) -> bool:
+        """Whether any entry has one."""
+        places = range(REF.size - 4, REF.size)
+        return any(bytes(self.refs[place :: REF.size]).count(0) != self.count for place in places)
 
     @property
     def owners(self) -> memoryview:

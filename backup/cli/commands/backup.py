@@ -28,6 +28,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--read-all", action="store_true", help="read every file, changed or not")
     parser.add_argument("--dry-run", action="store_true", help="store nothing, tell what would be stored")
     parser.add_argument("--skip-unchanged", action="store_true", help="no snapshot where nothing changed")
+    parser.add_argument(
+        "--workers", metavar="N", type=_number, help="processes that read and compress (one for each CPU)"
+    )
+
+
+def _number(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise ValueError
+    return number
 
 
 def run(context: Context, arguments: argparse.Namespace) -> int:
@@ -66,6 +76,7 @@ def _options(context: Context, arguments: argparse.Namespace) -> "BackupOptions"
         read_all=arguments.read_all,
         dry_run=arguments.dry_run,
         skip_unchanged=arguments.skip_unchanged,
+        workers=arguments.workers,
     )
 
 

@@ -1,7 +1,6 @@
-"""Reading one file's content into the repository."""
+"""Reading one file's content into objects."""
 
 import os
-from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from backup.model.entry import FLAG_CHANGING, Extent
@@ -17,7 +16,7 @@ ATTEMPTS = 2
 
 
 class Store(Protocol):
-    """What reading a file needs of the repository."""
+    """Takes the objects that a file is made of. A view is good until the next object only."""
 
     def new_hasher(self) -> Hasher: ...
 
@@ -38,20 +37,15 @@ class Content(NamedTuple):
     flags: int
 
 
-Progress = Callable[[int], None]
-
-
-def store_file(
-    dir_fd: int, name: bytes, expected: Identity, store: Store, chunker: Chunker, progress: Progress
-) -> Content:
-    """Stores the content of a regular file. `progress` is told of bytes read.
+def store_file(dir_fd: int, name: bytes, expected: Identity, store: Store, chunker: Chunker) -> Content:
+    """Stores the content of a regular file.
 
     Raises OSError where the file cannot be read; FileNotFoundError where it is gone.
     """
     fd, before = open_file(dir_fd, name, expected)
     try:
         for attempt in range(1, ATTEMPTS + 1):
-            extents, whole = _store_extents(fd, before, store, chunker, progress)
+            extents, whole = _store_extents(fd, before, store, chunker)
             size = extents[-1].end if extents else 0
             xattrs = xattrs_of(fd)
             after = os.fstat(fd)
@@ -73,12 +67,12 @@ def _same(before: os.stat_result, after: os.stat_result) -> bool:
 
 
 def _store_extents(
-    fd: int, status: os.stat_result, store: Store, chunker: Chunker, progress: Progress
+    fd: int, status: os.stat_result, store: Store, chunker: Chunker
 ) -> tuple[list[Extent], bytes | None]:
     """Chunks and holes in order, and the hash of several chunks. Ends early where the file does."""
     size = status.st_size
     if looks_sparse(status):
-        return _store_runs(fd, size, store, chunker, progress), None
+        return _store_runs(fd, size, store, chunker), None
     extents: list[Extent] = []
     hasher = store.new_hasher() if size > chunker.single else None
     at = 0
@@ -87,11 +81,10 @@ def _store_extents(
             hasher.update(chunk)
         at += len(chunk)
         extents.append(Extent(at, store.store(chunk)))
-        progress(len(chunk))
     return extents, hasher.digest() if hasher is not None and len(extents) > 1 else None
 
 
-def _store_runs(fd: int, size: int, store: Store, chunker: Chunker, progress: Progress) -> list[Extent]:
+def _store_runs(fd: int, size: int, store: Store, chunker: Chunker) -> list[Extent]:
     """The chunks of a file's runs of data, and the holes between them: those are not read."""
     extents: list[Extent] = []
     at = 0
@@ -102,7 +95,6 @@ def _store_runs(fd: int, size: int, store: Store, chunker: Chunker, progress: Pr
         for chunk in chunker.cut(fd, start, end):
             at += len(chunk)
             extents.append(Extent(at, store.store(chunk)))
-            progress(len(chunk))
         if at < end:
             return extents
     if at < size and os.fstat(fd).st_size >= size:

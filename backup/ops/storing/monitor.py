@@ -7,8 +7,8 @@ from typing import Protocol
 class Monitor(Protocol):
     """Is told how a backup goes on. Paths are as at the source."""
 
-    def entry(self, size: int) -> None:
-        """One more name is done; `size` is a file's in bytes."""
+    def entries(self, files: int, size: int) -> None:
+        """So many names more are done; `size` is that of the files among them, in bytes."""
 
     def read(self, size: int) -> None:
         """So many bytes more were read."""

@@ -22,10 +22,9 @@ class ParentDirectory:
         self._position = 0
         #: Positions of names that the live directory does not have.
         self.removed: list[int] = []
-        self._page, self._local = self._start()
-
-    def _start(self) -> tuple[Page | None, int]:
-        return self._directory.at(0) if len(self._directory) else (None, 0)
+        self._page: Page | None
+        self._local: int
+        self._start_page()
 
     def __len__(self) -> int:
         return len(self._directory)
@@ -40,6 +39,23 @@ class ParentDirectory:
             self.removed.append(position)
         return -1
 
+    def page_ahead(self) -> Page | None:
+        """The page that comes next, where none of its names was asked for yet."""
+        return self._page if self._local == 0 else None
+
+    def pass_page(self, page: Page, *, found: bool = False) -> int:
+        """Goes on after the page that was ahead; names not asked for are removed, unless all were `found`.
+
+        Returns the position of the first name passed.
+        """
+        first = self._position
+        if self._page is page:
+            self._position += len(page) - self._local
+            if not found:
+                self.removed += range(first, self._position)
+            self._start_page()
+        return first
+
     def finish(self) -> None:
         """All that was not asked for is removed."""
         self.removed += range(self._position, len(self._directory))
@@ -50,8 +66,11 @@ class ParentDirectory:
         self._position += 1
         self._local += 1
         if self._local == len(self._page):
-            more = self._position < len(self._directory)
-            self._page, self._local = self._directory.at(self._position) if more else (None, 0)
+            self._start_page()
+
+    def _start_page(self) -> None:
+        more = self._position < len(self._directory)
+        self._page, self._local = self._directory.at(self._position) if more else (None, 0)
 
     def same(self, position: int, record: bytes) -> bool:
         """Whether the parent's entry has this stat record, and nothing about it is in doubt."""

@@ -1,0 +1,205 @@
+"""What becomes of each name of a directory: a row of its tree, now or when its content was read."""
+
+import os
+import stat
+from collections import deque
+
+from backup.model.entry import FLAG_CARRIED, FLAG_CHANGING, FLAG_NO_CONTENT
+from backup.ops.storing.batch import Gatherer, Wanted
+from backup.ops.storing.directories import Directories, TreeStore
+from backup.ops.storing.frame import Frame, Waiting
+from backup.ops.storing.listing import Listing
+from backup.ops.storing.monitor import Counts, Monitor
+from backup.ops.storing.part import FileRow, Result
+from backup.ops.storing.rows import Volumes, special_row
+from backup.ops.storing.unchanged import Comparison
+from backup.snapshots.tree import Page, Row, encode_stat
+from backup.source.descent import Identity, identity
+
+
+class Entries:
+    """Takes names as the walk finds them, and files' contents as they come in."""
+
+    def __init__(
+        self,
+        store: TreeStore,
+        directories: Directories,
+        comparison: Comparison,
+        counts: Counts,
+        monitor: Monitor,
+    ) -> None:
+        #: Files to be read once more, under another name than the one that failed.
+        self.again: deque[Wanted] = deque()
+        self.volumes = Volumes()
+        self._store = store
+        self._directories = directories
+        self._comparison = comparison
+        self._counts = counts
+        self._monitor = monitor
+        #: Hard links: each file is read once, and all of its names get the same row; until that is
+        #: known, the names that wait for it.
+        self._links: dict[Identity, Row | list[Wanted]] = {}
+
+    def find_same(self, frame: Frame, page: Page, listing: Listing, start: int, end: int) -> bool:
+        """Takes a whole page of the parent's, where those names of the listing are the same as in it."""
+        found = listing.found[start:end]
+        if listing.names[start:end] != page.names or not self._comparison.same_page(page, found):
+            return False
+        assert frame.parent is not None
+        position, size, directories = frame.parent.pass_page(page, found=True), 0, 0
+        slot = len(frame.rows)
+        frame.rows += range(position, position + len(found))
+        for number, status in enumerate(found):
+            assert not isinstance(status, OSError)
+            if stat.S_ISREG(mode := status[0]):
+                size += status[6]
+            elif stat.S_ISDIR(mode):
+                directories += 1
+                frame.rows[slot + number] = None
+                frame.waiting.append(Waiting(page.names[number], status, slot + number, position + number))
+        self._counts.files_unchanged += len(found) - directories
+        self._count(len(found) - directories, size)
+        return True
+
+    def find(
+        self, fd: int, frame: Frame, name: bytes, found: os.stat_result | OSError, files: Gatherer
+    ) -> None:
+        """Names are to come in order. What has to be read is added to `files`."""
+        position = -1 if frame.parent is None else frame.parent.seek(name)
+        slot = len(frame.rows)
+        frame.rows.append(None)
+        if isinstance(found, OSError):
+            self.carry(frame, name, slot, position, found)
+        elif stat.S_ISDIR(found.st_mode):
+            frame.waiting.append(Waiting(name, found, slot, position))
+        elif frame.parent is not None and self._comparison.same_file(frame.parent, position, found):
+            frame.rows[slot] = position
+            self._counts.files_unchanged += 1
+            self._count(1, found.st_size if stat.S_ISREG(found.st_mode) else 0)
+        else:
+            self._make(fd, frame, slot, position, name, found, files)
+
+    def _make(
+        self,
+        fd: int,
+        frame: Frame,
+        slot: int,
+        position: int,
+        name: bytes,
+        status: os.stat_result,
+        files: Gatherer,
+    ) -> None:
+        link = identity(status) if status.st_nlink > 1 else None
+        volume = frame.volume
+        if status.st_dev != frame.status.st_dev:
+            volume = self.volumes.number(status.st_dev, frame.path_of(name))
+        wanted = Wanted(frame, slot, position, name, volume, link)
+        known = None if link is None else self._links.get(link)
+        if isinstance(known, Row):
+            self._set(wanted, known._replace(name=name))
+        elif known is not None:
+            frame.pending += 1
+            known.append(wanted)
+        elif stat.S_ISREG(status.st_mode):
+            frame.pending += 1
+            if link is not None:
+                self._links[link] = []
+            files.add(fd, wanted, status)
+        else:
+            self._make_special(fd, wanted, status)
+
+    def _make_special(self, fd: int, wanted: Wanted, status: os.stat_result) -> None:
+        try:
+            row = special_row(fd, wanted.name, status, wanted.volume)
+        except OSError as error:
+            self.carry(wanted.frame, wanted.name, wanted.slot, wanted.position, error)
+            return
+        if wanted.link is not None:
+            self._links[wanted.link] = row
+        self._set(wanted, row)
+
+    # What was read
+
+    def take(self, wanted: Wanted, result: Result) -> None:
+        """A file was read, or could not be."""
+        waiting: list[Wanted] = []
+        if wanted.link is not None and isinstance(names := self._links.pop(wanted.link), list):
+            waiting = names
+        wanted.frame.pending -= 1
+        if len(result) == 2:
+            self.carry(wanted.frame, wanted.name, wanted.slot, wanted.position, OSError(*result))
+            self._read_again(waiting)
+            return
+        content = FileRow(*result)
+        for data in content.lists:
+            self._store.store_tree(data)
+        row = Row(wanted.name, content.stat, content.object, content.extra, wanted.volume, content.flags)
+        if content.flags & FLAG_CHANGING:
+            path = os.fsdecode(wanted.frame.path_of(wanted.name))
+            self._monitor.notice(f"{path} changed while it was read: stored as it was met")
+        if wanted.link is not None:
+            self._links[wanted.link] = row
+        for other in waiting:
+            other.frame.pending -= 1
+        for each in (wanted, *waiting):
+            self._set(each, row._replace(name=each.name))
+
+    def _read_again(self, waiting: list[Wanted]) -> None:
+        """The name that was read first failed; it may be gone, and the others not."""
+        if waiting:
+            first, *rest = waiting
+            assert first.link is not None
+            self._links[first.link] = rest
+            self.again.append(first)
+
+    def read(self, size: int) -> None:
+        """So many bytes more were read."""
+        self._counts.bytes_read += size
+        self._monitor.read(size)
+
+    def _set(self, wanted: Wanted, row: Row) -> None:
+        parent, position = wanted.frame.parent, wanted.position
+        # Read again only because it might have changed, and had not.
+        same = parent is not None and position >= 0 and parent.row(position) == row
+        wanted.frame.rows[wanted.slot] = position if same else row
+        self._counts.files_unchanged += same
+        self._counts.files_changed += position >= 0 and not same
+        self._counts.files_new += position < 0
+        mode = int.from_bytes(row.stat[:4], "little")
+        self._count(1, int.from_bytes(row.stat[16:24], "little") if stat.S_ISREG(mode) else 0)
+
+    def _count(self, files: int, size: int) -> None:
+        self._counts.files += files
+        self._counts.bytes += size
+        self._monitor.entries(files, size)
+
+    # What cannot be read
+
+    def carry(
+        self,
+        frame: Frame,
+        name: bytes,
+        slot: int,
+        position: int,
+        error: OSError,
+        status: os.stat_result | None = None,
+    ) -> None:
+        """Keeps what the parent has of a name that cannot be read; it must not read as deleted."""
+        path = frame.path_of(name)
+        if isinstance(error, FileNotFoundError) and frame.choice is None:
+            self._monitor.notice(f"{os.fsdecode(path)} vanished while the backup ran")
+            return
+        self._counts.errors += 1
+        if frame.parent is not None and position >= 0:
+            row = frame.parent.row(position)
+            frame.rows[slot] = row._replace(flags=row.flags | FLAG_CARRIED)
+            kept = "left out" if row.flags & FLAG_NO_CONTENT else "kept as the last backup has it"
+            self._monitor.problem(path, f"{error.strerror}: {kept}")
+            return
+        self._monitor.problem(path, f"{error.strerror}: left out")
+        if status is not None:
+            # A directory that cannot be listed: that it exists is known.
+            empty = self._directories.write([], None)
+            record, flags = encode_stat(status), FLAG_CARRIED | FLAG_NO_CONTENT
+            volume = self.volumes.number(status.st_dev, path)
+            frame.rows[slot] = Row(name, record, empty, b"", volume, flags)

@@ -1,0 +1,92 @@
+"""Reading a batch: files to plain objects in memory, and to what their rows need."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from backup.model.ids import ObjectId
+from backup.objects.chunker import Chunker
+from backup.objects.hashing import Hasher, HashName, name_of, new_hasher
+from backup.ops.storing.batch import FileToRead
+from backup.ops.storing.files import store_file
+from backup.ops.storing.part import MAX_OBJECTS, SLACK, Part, Result
+from backup.ops.storing.rows import bounded
+from backup.snapshots.extents import encode_content
+from backup.snapshots.tree import encode_extra, encode_stat
+
+
+class HandOver(Protocol):
+    """Takes a part that filled its memory, and gives memory to go on with."""
+
+    def __call__(self, part: Part, /) -> memoryview: ...
+
+
+class BatchReader:
+    """Reused for many batches; not for several threads."""
+
+    def __init__(self, hash_name: HashName, chunker: Chunker) -> None:
+        self._name = name_of(hash_name)
+        self._hash_name = hash_name
+        self._chunker = chunker
+
+    def read(
+        self, directories: list[int], files: list[FileToRead], room: memoryview, hand_over: HandOver
+    ) -> Part:
+        """Reads all files; returns the last part, and hands those before it over."""
+        objects = _Objects(self._name, self._hash_name, room, hand_over)
+        for place, name, device, inode in files:
+            try:
+                result = self._file(directories[place], name, (device, inode), objects)
+            except OSError as error:
+                result = (error.errno or 0, error.strerror or str(error))
+            objects.results.append(result)
+        return objects.part(last=True)
+
+    def _file(self, dir_fd: int, name: bytes, expected: tuple[int, int], objects: "_Objects") -> Result:
+        content = store_file(dir_fd, name, expected, objects, self._chunker)
+        lists: list[bytes] = []
+
+        def name_list(data: bytes) -> ObjectId:
+            lists.append(data)
+            return self._name(data)
+
+        object_id, extents = encode_content(content.extents, name_list)
+        extra = bounded(encode_extra(b"", content.xattrs, extents, content.hash))
+        return encode_stat(content.status, content.size), object_id, extra, content.flags, lists
+
+
+class _Objects:
+    """The plain objects of a part, laid into memory one after the other."""
+
+    def __init__(
+        self,
+        name: Callable[[bytes | memoryview], ObjectId],
+        hash_name: HashName,
+        room: memoryview,
+        hand_over: HandOver,
+    ) -> None:
+        self.results: list[Result] = []
+        self._objects: list[tuple[ObjectId, int]] = []
+        self._name = name
+        self._hash_name = hash_name
+        self._room = room
+        self._hand_over = hand_over
+        self._used = 0
+
+    def new_hasher(self) -> Hasher:
+        return new_hasher(self._hash_name)
+
+    def store(self, data: bytes | memoryview) -> ObjectId:
+        end = self._used + len(data)
+        if end > len(self._room) - SLACK or len(self._objects) >= MAX_OBJECTS:
+            self._room = self._hand_over(self.part(last=False))
+            self._used, end = 0, len(data)
+        object_id = self._name(data)
+        self._room[self._used : end] = data
+        self._objects.append((object_id, len(data)))
+        self._used = end
+        return object_id
+
+    def part(self, last: bool) -> Part:
+        part = Part(self._objects, self.results, last)
+        self._objects, self.results = [], []
+        return part
