@@ -43,7 +43,10 @@ PLACES = (
     "/sys",
     "/no/such",
     "/tmp",
+    "/usr/src",
 )
+#: Options of `scripts/bench`, which has a page of its own.
+BENCH_PAGE = ROOT / "docs/performance.md"
 #: One word a thing: docs/design.md has the words that stand in their place.
 SYNONYMS = re.compile(
     r"\b(archives?|vaults?|backup sets?|(restore|recovery) points?|checkpoints?|data ?stores?|blobs?"
@@ -179,10 +182,22 @@ def test_an_example_is_a_command_that_the_program_takes(line: str) -> None:
     parse(words[1:])  # SystemExit for what cannot be
 
 
+def bench_options() -> set[str]:
+    shown = [
+        subprocess.run(
+            [sys.executable, ROOT / "scripts/bench", verb, "--help"], capture_output=True, text=True
+        )
+        for verb in ("mount", "backup", "table")
+    ]
+    return {option for result in shown for option in re.findall(r"--[a-z][a-z_-]*", result.stdout)}
+
+
 @documents
 def test_an_option_in_running_text_exists(document: Path) -> None:
     """A long option in a code span that begins with `imbfs` or with the option itself."""
     known = {option for command in COMMANDS for option in options_of(command_parser(command))} | {"--version"}
+    if document == BENCH_PAGE:
+        known |= bench_options()
     for span in re.findall(r"`([^`\n]+)`", without_code(document.read_text())):
         words = span.split()
         if words[0] == "imbfs" or words[0].startswith("--"):
