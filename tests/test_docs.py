@@ -201,7 +201,7 @@ def test_an_option_in_running_text_exists(document: Path) -> None:
     for span in re.findall(r"`([^`\n]+)`", without_code(document.read_text())):
         words = span.split()
         if words[0] == "imbfs" or words[0].startswith("--"):
-            assert set(re.findall(r"(?<!\S)\(?(--[a-z-]+)", span)) <= known, span
+            assert set(re.findall(r"(?<!\S)\(?(--[a-z_-]+)", span)) <= known, span
 
 
 # ---- exit codes, selectors, words ----------------------------------------------------------------
