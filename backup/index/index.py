@@ -231,6 +231,11 @@ class Index:
             for snapshot in new:
                 txn.put(snapshot.encode(), b"\0", db=self._tables["snapshots"])
 
+    def drop_snapshots(self, gone: Iterable[SnapshotId]) -> None:
+        with self._write() as txn:
+            for snapshot in gone:
+                txn.delete(snapshot.encode(), db=self._tables["snapshots"])
+
     def settle(self) -> None:
         """Leaves free pages behind after a large change, so that a small one does not grow the file."""
         for step in range(SETTLING):

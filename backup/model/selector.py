@@ -19,6 +19,11 @@ class Selector(NamedTuple):
     before: datetime | None = None
     tag: str | None = None
 
+    @property
+    def is_id(self) -> bool:
+        """Whether it is an id's prefix."""
+        return self.newest is None and self.before is None and self.tag is None and self.text != ""
+
 
 class Target(NamedTuple):
     """`SNAPSHOT:PATH`: `path` is None where no colon stands."""

@@ -206,7 +206,9 @@ class Repository:
 
     def missing_snapshots(self) -> set[SnapshotId]:
         """Snapshots that the index has seen and that are gone, though nobody forgot them."""
-        return self.index.known_snapshots() - set(self.catalogue.ids())
+        missing = self.index.known_snapshots() - set(self.catalogue.ids())
+        # One that is being forgotten goes from the index first: what is missing still has to be known.
+        return missing & self.index.known_snapshots() if missing else missing
 
     def _tell_damage(self, text: str) -> None:
         self.notice(f"{text}; `imbfs check` tells more")

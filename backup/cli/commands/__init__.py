@@ -14,6 +14,7 @@ COMMANDS = (
     "ls",
     "cat",
     "restore",
+    "forget",
     "check",
     "index",
 )
