@@ -86,8 +86,19 @@ def manifest_key(snapshot: SnapshotId) -> str:
 
 def encode_manifest(body: Body, labels: Labels, name: NameOf) -> tuple[SnapshotId, bytes]:
     first = msgspec.json.encode(body)
-    lines = first + b"\n" + msgspec.json.encode(labels) + b"\n"
-    return SnapshotId(name(first).hex()), lines + name(lines).hex().encode() + b"\n"
+    return SnapshotId(name(first).hex()), _lines(first, msgspec.json.encode(labels), name)
+
+
+def relabel_manifest(data: bytes, labels: Labels, name: NameOf) -> bytes:
+    """A sound manifest with other labels. The body, and labels that we know nothing of, stay as they are."""
+    body, old = data.split(b"\n")[:2]
+    new = msgspec.json.decode(old, type=dict[str, object]) | msgspec.to_builtins(labels)
+    return _lines(body, msgspec.json.encode(new), name)
+
+
+def _lines(body: bytes, labels: bytes, name: NameOf) -> bytes:
+    lines = body + b"\n" + labels + b"\n"
+    return lines + name(lines).hex().encode() + b"\n"
 
 
 def decode_manifest(data: bytes, snapshot: SnapshotId, name: NameOf) -> Snapshot:

@@ -14,6 +14,7 @@ COMMANDS = (
     "ls",
     "cat",
     "restore",
+    "tag",
     "forget",
     "check",
     "index",

@@ -11,6 +11,7 @@ from backup.cli.context import Context
 from backup.cli.output import count, show_json, size, tell
 from backup.model.errors import UsageError
 from backup.model.ids import SHORT_ID
+from backup.model.labels import require_tag, require_text
 from backup.model.selector import parse_time
 
 if TYPE_CHECKING:
@@ -61,11 +62,10 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
 def _options(context: Context, arguments: argparse.Namespace) -> "BackupOptions":
     from backup.ops.backup import BackupOptions
 
-    for text in (*arguments.tag, arguments.description, arguments.host or ""):
-        if not _is_text(text):
-            raise UsageError(f"{text!r} is not text in UTF-8")
-    if any(not tag or "," in tag for tag in arguments.tag):
-        raise UsageError("a tag is a word without commas")
+    for tag in arguments.tag:
+        require_tag(tag)
+    for text in (arguments.description, arguments.host or ""):
+        require_text(text)
     now = context.now()
     return BackupOptions(
         time=parse_time(arguments.time, now) if arguments.time else now,
@@ -78,14 +78,6 @@ def _options(context: Context, arguments: argparse.Namespace) -> "BackupOptions"
         skip_unchanged=arguments.skip_unchanged,
         workers=arguments.workers,
     )
-
-
-def _is_text(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _user() -> str:
