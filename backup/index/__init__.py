@@ -4,6 +4,6 @@ This is the only layer that opens LMDB.
 """
 
 from backup.index.index import Index, IndexStatus
-from backup.index.location import index_path
+from backup.index.location import index_paths
 
-__all__ = ["Index", "IndexStatus", "index_path"]
+__all__ = ["Index", "IndexStatus", "index_paths"]

@@ -5,33 +5,35 @@ numbers), `trees` (tree → plain bytes), `snapshots` (ids seen), `meta`. `docs/
 """
 
 import struct
-import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import lmdb
-
-from backup.model.errors import CannotStore, ImbfsError
+from backup.index.file import TAIL, DamagedFile, IndexFile, Notice
 from backup.model.ids import ID_SIZE, ObjectId, PackId, SegmentId, SnapshotId
 from backup.objects.pack import PackRecord, Place, places
 
+if TYPE_CHECKING:
+    import lmdb
+
+    from backup.index.file import Tables
+
 SCHEMA = b"imbfs index 2"
-#: Address space, not disk space: the file grows as it is used.
-MAP_SIZE = 1 << 40 if sys.maxsize > 1 << 32 else 1 << 30
 #: LMDB takes a page again only two transactions after the one that freed it.
 SETTLING = 3
 _PLACE = struct.Struct("<IIIIIIB")
 _NUMBER = struct.Struct(">I")
 
 TABLES = ("meta", "objects", "packs", "segments", "snapshots", "trees")
-#: Plain trees are bounded like blocks; a longer value is a damaged one.
-MAX_VALUE = 64 << 20
+#: A longer tree is read from its pack. A longer value is damage.
+MAX_TREE = TAIL - (1 << 20)
+#: Rows read in one transaction where all are gone through.
+BATCH = 1 << 13
 
 
 class IndexStatus(NamedTuple):
-    """Counts of rows, and the file's size in bytes."""
+    """Counts of rows, and the bytes that the file takes up."""
 
     path: str
     objects: int
@@ -42,137 +44,151 @@ class IndexStatus(NamedTuple):
 
 
 class Index:
-    """Owned by one repository. Reads may come from several threads; one writes at a time."""
+    """Owned by one repository. Reads may come from several threads; one writes at a time.
 
-    def __init__(self, path: Path, repository_id: str) -> None:
-        """Opens the index, or makes an empty one where none, or not ours, stands."""
+    A file that turns out damaged is replaced by an empty one, and `notice` is told: `replaced` has grown.
+    """
+
+    def __init__(self, path: Path, repository_id: str, notice: Notice) -> None:
+        """Opens the index, or makes an empty one where none, or not ours, stands. Raises OSError."""
         self.path = path
-        #: Numbers of packs are never given twice, so what is known of one stays true.
+        #: Of the file that was opened last. Numbers of packs are never given twice in one file.
         self._pack_of: dict[int, PackId] = {}
         self._identity = SCHEMA + b" " + repository_id.encode()
-        self._open()
-        if self._get("meta", b"identity") != self._identity:
+        self._file = IndexFile(path, TABLES, self._put_identity, notice)
+        self._seen = 0
+        if self._get("meta", b"identity", len(self._identity)) != self._identity:
             self.clear()
 
-    def _open(self) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        try:
-            self._open_env()
-        except lmdb.Error:
-            # Derived, so nothing is lost: what LMDB cannot open is made anew.
-            self._remove_files()
-            self._open_env()
-
-    def _open_env(self) -> None:
-        if self.path.exists() and not _whole(self.path):
-            self._remove_files()
-        self._env = lmdb.open(
-            str(self.path), subdir=False, map_size=MAP_SIZE, max_dbs=len(TABLES), mode=0o600,
-            max_readers=1022, readahead=False, max_spare_txns=16,
-        )  # fmt: skip
-        self._tables = {name: self._env.open_db(name.encode()) for name in TABLES}
-
-    def _remove_files(self) -> None:
-        for path in (self.path, Path(f"{self.path}-lock")):
-            path.unlink(missing_ok=True)
+    @property
+    def replaced(self) -> int:
+        """How often all that was known has gone, and segments are to be added again."""
+        return self._file.replaced
 
     def close(self) -> None:
-        self._env.close()
+        self._file.close()
 
     def clear(self) -> None:
         """Empties every table but that of the snapshots seen."""
-        with self._write() as txn:
-            for name, table in self._tables.items():
+
+        def empty(txn: "lmdb.Transaction[bytes]", tables: "Tables") -> None:
+            for name, table in tables.items():
                 # What was seen is kept: it is how a manifest that vanishes is noticed.
                 if name not in ("snapshots", "meta"):
                     txn.drop(table, delete=False)
-            txn.put(b"identity", self._identity, db=self._tables["meta"])
+            self._put_identity(txn, tables)
+
+        self._file.write(empty)
+
+    def _put_identity(self, txn: "lmdb.Transaction[bytes]", tables: "Tables") -> None:
+        txn.put(b"identity", self._identity, db=tables["meta"])
 
     def recreate(self) -> None:
         """Starts over with a new file."""
-        self._env.close()
-        self._remove_files()
-        self._pack_of.clear()
-        self._open_env()
-        self.clear()
+        self._file.replace()
 
-    @contextmanager
-    def _write(self) -> "Iterator[lmdb.Transaction[bytes]]":
-        """A transaction. Raises `CannotStore` where the file cannot be written."""
-        try:
-            with self._env.begin(write=True) as txn:
-                yield txn
-        except lmdb.Error as error:
-            raise CannotStore(
-                f"the index {self.path} cannot be written ({error}): free some space, or move it away"
-            ) from error
+    def problems(self) -> list[str]:
+        """What is wrong with the file's structure; empty where nothing is. Reads all of it."""
+        return self._file.problems()
 
-    @contextmanager
-    def _read(self) -> "Iterator[lmdb.Transaction[memoryview]]":
-        try:
-            with self._env.begin(buffers=True) as txn:
-                yield txn
-        except lmdb.Error as error:
-            raise self._damaged(error) from error
-
-    def _damaged(self, error: lmdb.Error) -> ImbfsError:
-        return ImbfsError(f"the index {self.path} is damaged ({error}): run `imbfs index rebuild`")
-
-    def _get(self, table: str, key: bytes) -> bytes | None:
-        """A copy: a view into the map is good for as long as its transaction only."""
-        try:
-            with self._env.begin(self._tables[table], buffers=True) as txn:
-                value = txn.get(key)
-                # A length that cannot be is damage, and a copy of it would end the process.
-                return None if value is None or len(value) > MAX_VALUE else bytes(value)
-        except lmdb.Error as error:
-            raise self._damaged(error) from error
+    def _get(self, table: str, key: bytes, most: int) -> bytes | None:
+        return self._file.get(table, key, most)
 
     # Objects
 
     def place(self, object_id: ObjectId) -> Place | None:
         """Where the object is; None where no pack of a standing segment holds it."""
-        row = self._get("objects", object_id)
-        if row is None or len(row) != _PLACE.size:
+        row = self._get("objects", object_id, _PLACE.size)
+        return None if row is None else self._place(row)
+
+    def _place(self, row: bytes | memoryview) -> Place | None:
+        if len(row) != _PLACE.size:
             return None
         number, block_offset, block_size, plain, offset, length, codec = _PLACE.unpack(row)
-        pack = self._pack_of.get(number) or self._pack(number)
+        pack = self._pack(number)
         if pack is None:
             return None
         return Place(pack, block_offset, block_size, plain, codec, offset, length)
 
     def _pack(self, number: int) -> PackId | None:
-        pack = self._get("packs", _NUMBER.pack(number))
-        if pack is None or len(pack) != ID_SIZE:
-            return None
-        self._pack_of[number] = PackId(pack)
-        return PackId(pack)
+        if self._seen != self.replaced:
+            self._seen, self._pack_of = self.replaced, {}
+        found = self._pack_of.get(number)
+        if found is None:
+            pack = self._get("packs", _NUMBER.pack(number), ID_SIZE)
+            if pack is None or len(pack) != ID_SIZE:
+                return None
+            found = self._pack_of[number] = PackId(pack)
+        return found
 
     def packs(self) -> set[PackId]:
-        with self._read() as txn:
-            return {PackId(bytes(pack)) for _, pack in txn.cursor(self._tables["packs"])}
+        return self._file.read(
+            lambda txn, tables: {
+                PackId(bytes(pack)) for _, pack in txn.cursor(tables["packs"]) if len(pack) == ID_SIZE
+            }
+        )
+
+    def places(self, objects: Iterable[ObjectId]) -> dict[ObjectId, Place]:
+        """The places of those objects that are known; many are asked for at once."""
+        asked = sorted(objects)
+        rows = self._file.read(
+            lambda txn, tables: [
+                (ObjectId(bytes(key)), bytes(row))
+                for key, row in txn.cursor(tables["objects"]).getmulti(asked)
+                if len(row) == _PLACE.size
+            ]
+        )
+        return {name: place for name, row in rows if (place := self._place(row))}
+
+    def packs_of(self, objects: Iterable[ObjectId]) -> dict[ObjectId, PackId]:
+        """The packs of those objects that are known; many are asked for at once."""
+        asked = sorted(objects)
+        rows = self._file.read(
+            lambda txn, tables: [
+                (ObjectId(bytes(key)), int.from_bytes(row[:4], "little"))
+                for key, row in txn.cursor(tables["objects"]).getmulti(asked)
+                if len(row) == _PLACE.size
+            ]
+        )
+        return {name: pack for name, number in rows if (pack := self._pack(number))}
 
     def objects(self) -> Iterator[ObjectId]:
-        """Every object's name, in order; in one transaction."""
-        with self._read() as txn:
-            for key, _ in txn.cursor(self._tables["objects"]):
-                yield ObjectId(bytes(key))
+        """Every object's name, in order."""
+        return map(ObjectId, self._keys("objects"))
+
+    def _keys(self, table: str) -> Iterator[bytes]:
+        after = b""
+        while names := self._file.read(partial(_names, table, after)):
+            yield from names
+            after = names[-1]
 
     # Trees
 
     def tree(self, tree_id: ObjectId) -> bytes | None:
         """The tree's plain bytes as kept here. Not checked against the name."""
-        return self._get("trees", tree_id)
+        return self._get("trees", tree_id, MAX_TREE)
+
+    def trees(self) -> Iterator[ObjectId]:
+        """The names of all trees that are kept, in order."""
+        return map(ObjectId, self._keys("trees"))
 
     def add_trees(self, trees: Iterable[tuple[ObjectId, bytes]]) -> None:
-        with self._write() as txn, txn.cursor(self._tables["trees"]) as cursor:
-            cursor.putmulti(sorted(trees), overwrite=True)
+        rows = _rows_of_trees(trees)
+
+        def add(txn: "lmdb.Transaction[bytes]", tables: "Tables") -> None:
+            with txn.cursor(tables["trees"]) as cursor:
+                cursor.putmulti(rows, overwrite=True)
+
+        self._file.write(add)
 
     # Segments
 
     def segments(self) -> set[SegmentId]:
-        with self._read() as txn:
-            return {SegmentId(bytes(key)) for key, _ in txn.cursor(self._tables["segments"])}
+        return self._file.read(
+            lambda txn, tables: {
+                SegmentId(bytes(key)) for key, _ in txn.cursor(tables["segments"]) if len(key) == ID_SIZE
+            }
+        )
 
     def add_segment(
         self,
@@ -181,28 +197,29 @@ class Index:
         trees: Iterable[tuple[ObjectId, bytes]] = (),
     ) -> None:
         """Takes in what a segment lists, in one transaction. A newer place replaces an older one."""
-        with self._write() as txn:
-            number = self._next_number(txn)
+        packs, rows_of_trees = list(packs), _rows_of_trees(trees)
+
+        def add(txn: "lmdb.Transaction[bytes]", tables: "Tables") -> None:
+            number = _next_number(txn, tables)
             numbers: list[bytes] = []
             rows: list[tuple[bytes, bytes]] = []
             for pack in packs:
-                txn.put(_NUMBER.pack(number), pack.id, db=self._tables["packs"])
+                txn.put(_NUMBER.pack(number), pack.id, db=tables["packs"])
                 rows += [(name, _row(number, place)) for name, place in places(pack)]
                 numbers.append(_NUMBER.pack(number))
                 number += 1
-            with txn.cursor(self._tables["objects"]) as cursor:
+            with txn.cursor(tables["objects"]) as cursor:
                 cursor.putmulti(sorted(rows), overwrite=True)
-            with txn.cursor(self._tables["trees"]) as cursor:
-                cursor.putmulti(sorted(trees), overwrite=True)
-            txn.put(segment, b"".join(numbers), db=self._tables["segments"])
-            txn.put(b"next", _NUMBER.pack(number), db=self._tables["meta"])
+            with txn.cursor(tables["trees"]) as cursor:
+                cursor.putmulti(rows_of_trees, overwrite=True)
+            txn.put(segment, b"".join(numbers), db=tables["segments"])
+            txn.put(b"next", _NUMBER.pack(number), db=tables["meta"])
 
-    def _next_number(self, txn: "lmdb.Transaction[bytes]") -> int:
-        value = txn.get(b"next", db=self._tables["meta"])
-        return 0 if value is None else int(_NUMBER.unpack(value)[0])
+        self._file.write(add)
 
     def begin_sync(self, standing: set[SegmentId]) -> list[SegmentId]:
         """The segments still to be added, given those that stand in the repository."""
+        self._file.follow()
         known = self.segments()
         if known - standing:
             # Its objects may lie in another segment's packs as well: only a rebuild tells.
@@ -210,26 +227,25 @@ class Index:
             known = set()
         return sorted(standing - known)
 
-    def packs_of(self, objects: Iterable[ObjectId]) -> dict[ObjectId, PackId]:
-        """The packs of those objects that are known; many are asked for at once."""
-        found: dict[ObjectId, PackId] = {}
-        with self._read() as txn, txn.cursor(self._tables["objects"]) as cursor:
-            for key, row in cursor.getmulti(sorted(objects)):
-                number = int.from_bytes(row[:4], "little")
-                if len(row) == _PLACE.size and (pack := self._pack_of.get(number) or self._pack(number)):
-                    found[ObjectId(bytes(key))] = pack
-        return found
-
     # Snapshots seen, so that a manifest that vanishes is noticed
 
     def known_snapshots(self) -> set[SnapshotId]:
-        with self._read() as txn:
-            return {SnapshotId(bytes(key).decode()) for key, _ in txn.cursor(self._tables["snapshots"])}
+        return self._file.read(
+            lambda txn, tables: {
+                SnapshotId(bytes(key).decode("latin-1"))
+                for key, _ in txn.cursor(tables["snapshots"])
+                if len(key) == 2 * ID_SIZE
+            }
+        )
 
     def note_snapshots(self, new: Iterable[SnapshotId]) -> None:
-        with self._write() as txn:
-            for snapshot in new:
-                txn.put(snapshot.encode(), b"\0", db=self._tables["snapshots"])
+        names = [snapshot.encode() for snapshot in new]
+
+        def note(txn: "lmdb.Transaction[bytes]", tables: "Tables") -> None:
+            for name in names:
+                txn.put(name, b"\0", db=tables["snapshots"])
+
+        self._file.write(note)
 
     def drop_snapshots(self, gone: Iterable[SnapshotId]) -> None:
         with self._write() as txn:
@@ -239,20 +255,46 @@ class Index:
     def settle(self) -> None:
         """Leaves free pages behind after a large change, so that a small one does not grow the file."""
         for step in range(SETTLING):
-            with self._write() as txn:
-                txn.put(b"settled", bytes([step]), db=self._tables["meta"])
+            self._file.write(partial(_put_settled, bytes([step])))
 
     def status(self) -> IndexStatus:
-        with self._read() as txn:
-            counts = {name: txn.stat(table)["entries"] for name, table in self._tables.items()}
+        counts = self._file.read(
+            lambda txn, tables: {name: txn.stat(table)["entries"] for name, table in tables.items()}
+        )
         return IndexStatus(
             str(self.path),
             counts["objects"],
             counts["packs"],
             counts["segments"],
             counts["trees"],
-            self.path.stat().st_size,
+            self.path.stat().st_blocks * 512,
         )
+
+
+def _names(table: str, after: bytes, txn: "lmdb.Transaction[memoryview]", tables: "Tables") -> list[bytes]:
+    """The next keys that follow a key."""
+    found: list[bytes] = []
+    cursor = txn.cursor(tables[table])
+    more = cursor.set_range(after + b"\0") if after else cursor.first()
+    while more and len(found) < BATCH:
+        found.append(bytes(cursor.key()))
+        more = cursor.next()
+    return found
+
+
+def _rows_of_trees(trees: Iterable[tuple[ObjectId, bytes]]) -> list[tuple[ObjectId, bytes]]:
+    return sorted(row for row in trees if len(row[1]) <= MAX_TREE)
+
+
+def _next_number(txn: "lmdb.Transaction[bytes]", tables: "Tables") -> int:
+    value = txn.get(b"next", db=tables["meta"], default=bytes(_NUMBER.size))
+    if len(value) != _NUMBER.size or txn.get(value, db=tables["packs"]) is not None:
+        raise DamagedFile("its number of packs is wrong")
+    return int(_NUMBER.unpack(value)[0])
+
+
+def _put_settled(mark: bytes, txn: "lmdb.Transaction[bytes]", tables: "Tables") -> None:
+    txn.put(b"settled", mark, db=tables["meta"])
 
 
 def _row(number: int, place: Place) -> bytes:
@@ -265,31 +307,3 @@ def _row(number: int, place: Place) -> bytes:
         place.length,
         place.codec,
     )
-
-
-def _whole(path: Path) -> bool:
-    """False where the file is shorter than LMDB's own account of it: reading on would be SIGBUS.
-
-    LMDB's two meta pages (`struct MDB_meta`) hold the page size and the number of the last page used.
-    """
-    with suppress(OSError, struct.error), path.open("rb") as file:
-        first = file.read(_META.size)
-        if not first:
-            return True
-        page, last = _page_size_and_last(first)
-        file.seek(page)
-        last = max(last, _page_size_and_last(file.read(_META.size))[1])
-        return page > 0 and path.stat().st_size >= page * (last + 1)
-    return False
-
-
-#: Page header (16), magic, version, address, map size; page size and the rest of two tables; last page.
-_META = struct.Struct("<16xII8x8xI44x48xQ")
-
-
-def _page_size_and_last(page: bytes) -> tuple[int, int]:
-    """Raises struct.error where this is no meta page."""
-    magic, version, size, last = _META.unpack(page)
-    if magic != 0xBEEFC0DE or version != 1:
-        raise struct.error("not a meta page of LMDB")
-    return size, last

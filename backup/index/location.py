@@ -1,7 +1,11 @@
 """Where the index lives: in the repository where it can, else in the user's cache."""
 
 import os
+import stat
+from collections.abc import Callable
 from pathlib import Path
+
+from backup.index.look import is_own_file
 
 INDEX_NAME = "index.lmdb"
 
@@ -14,24 +18,35 @@ REMOTE = frozenset(
 )
 
 
-def index_path(root: Path, repository_id: str, cache: Path) -> Path:
-    """The path of a repository's index file. `root` is the repository's directory.
+def index_paths(root: Path, repository_id: str, cache: Path, notice: Callable[[str], None]) -> list[Path]:
+    """Where a repository's index file may be, the best place first. `root` is the repository's directory.
 
     In the repository when that is on a local file system and ours to write; else in
-    `cache`/imbfs/`repository_id`/.
+    `cache`/imbfs/`repository_id`/. `notice` is told where something else stands in its place.
     """
-    own = root / INDEX_NAME
-    if os.access(root, os.W_OK | os.X_OK) and _ours(own) and not _remote(root):
-        return own
-    return cache / "imbfs" / repository_id / INDEX_NAME
+    elsewhere = cache / "imbfs" / repository_id / INDEX_NAME
+    places = [root / INDEX_NAME] if _ours(root) and not _remote(root) else []
+    return [path for path in (*places, elsewhere) if not _in_the_way(path, notice)]
 
 
-def _ours(path: Path) -> bool:
-    """Only a file of our own is opened: LMDB trusts what it maps."""
-    try:
-        return path.lstat().st_uid == os.geteuid() and not path.is_symlink()
-    except FileNotFoundError:
-        return True
+def _ours(root: Path) -> bool:
+    """Whoever else may write the directory could exchange the file between a look and its opening."""
+    status = root.stat()
+    return (
+        os.access(root, os.W_OK | os.X_OK)
+        and status.st_uid == os.geteuid()
+        and not status.st_mode & stat.S_IWOTH
+    )
+
+
+def _in_the_way(path: Path, notice: Callable[[str], None]) -> bool:
+    """Only a regular file of our own is opened: LMDB believes what it maps, and would follow a link."""
+    for own in (path, path.with_name(path.name + "-lock")):
+        if is_own_file(own) is False:
+            if own.lstat().st_uid == os.geteuid():
+                notice(f"{own} is not a regular file, and the index is kept elsewhere: remove it")
+            return True
+    return False
 
 
 def _remote(path: Path) -> bool:

@@ -4,14 +4,16 @@ import errno
 import os
 import re
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
-from backup.index import Index, index_path
+from backup.index import Index, index_paths
 from backup.index.location import INDEX_NAME
 from backup.model.errors import Damaged, ImbfsError, NoRepository
 from backup.model.ids import ObjectId, PackId, SegmentId, SnapshotId
@@ -21,6 +23,7 @@ from backup.objects.pack import PackRecord, Place, pack_key, places
 from backup.objects.reader import ObjectReader, read_pack_footer
 from backup.objects.segment import PREFIX as SEGMENTS
 from backup.objects.segment import decode_segment, segment_key
+from backup.repository.comparison import compare_index
 from backup.repository.config import KEY, Config, decode_config, encode_config
 from backup.snapshots.catalogue import Catalogue
 from backup.snapshots.directory import Directory
@@ -28,11 +31,21 @@ from backup.snapshots.manifest import Snapshot
 from backup.storage import LocalStorage
 from backup.storage.local import make_directory, sync_directory
 
+#: Why no index can be where it should be, and another place is taken.
+NO_INDEX_THERE = frozenset(
+    {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EAGAIN, errno.EISDIR}
+)
 #: Directories that make a repository recognisable, whatever else is lost.
 PARTS = ("packs", SEGMENTS, "snapshots")
 #: A missing object makes the index look for new segments, at most this often.
 RESYNC_SECONDS = 1.0
 
+#: A sync that meets damage begins again, so often.
+SYNC_TRIES = 3
+#: More than any config.json has.
+MAX_CONFIG = 1 << 20
+
+T = TypeVar("T")
 Notice = Callable[[str], None]
 
 
@@ -46,12 +59,17 @@ class Repository:
         self.name = name_of(config.hash)
         self.storage = LocalStorage(path)
         self.catalogue = Catalogue(self.storage, self.name)
+        #: What was found wrong with the index, which was made anew then.
+        self.index_damage: list[str] = []
         self._scratch: tempfile.TemporaryDirectory[str] | None = None
         self.index = self._open_index(cache)
         self.reader = ObjectReader(self.storage, self.locate, self.name, self.true_places)
-        self._true_places: dict[ObjectId, list[Place]] = {}
         self._unlisted: dict[ObjectId, Place] | None = None
+        #: Places that the segments tell and the index does not; None until they were compared.
+        self._others: dict[ObjectId, list[Place]] | None = None
+        self._lock = threading.RLock()
         self._synced = 0.0
+        self._filled = 0
         self._told: set[SegmentId] = set()
         self.sync_index()
 
@@ -93,23 +111,48 @@ class Repository:
     # The index
 
     def _open_index(self, cache: Path) -> Index:
-        path = index_path(self.path, self.config.id, cache)
-        try:
-            return Index(path, self.config.id)
-        except OSError as error:
-            if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC):
-                raise
+        for path in index_paths(self.path, self.config.id, cache, self.notice):
+            try:
+                return Index(path, self.config.id, self._index_was_damaged)
+            except OSError as error:
+                if error.errno not in NO_INDEX_THERE:
+                    raise
         self._scratch = tempfile.TemporaryDirectory(prefix="imbfs-")
-        return Index(Path(self._scratch.name) / INDEX_NAME, self.config.id)
+        return Index(Path(self._scratch.name) / INDEX_NAME, self.config.id, self._index_was_damaged)
+
+    def _index_was_damaged(self, text: str) -> None:
+        self.index_damage.append(text)
+        self.notice(text)
 
     def sync_index(self) -> None:
         """Brings the index up to date with the segments. Damaged ones are told and left out."""
+        with self._lock:
+            for _ in range(SYNC_TRIES):
+                before = self.index.replaced
+                self._take_in_segments()
+                if self.index.replaced == before:
+                    break
+            if self.index.replaced != self._filled:
+                self._filled = self.index.replaced
+                self.index.note_snapshots(self.catalogue.ids())
+            self._unlisted = None
+            self._synced = time.monotonic()
+
+    def _take_in_segments(self) -> None:
         standing = {name for key, _ in self.storage.list(SEGMENTS) if (name := _segment_id(key))}
         for segment in self.index.begin_sync(standing):
+            self._others = None
             if (packs := self._load_segment(segment)) is not None:
                 self.index.add_segment(segment, packs)
                 self._index_trees(packs)
-        self._synced = time.monotonic()
+
+    def _ask(self, question: Callable[[], T]) -> T:
+        """What the index answers; it is asked again where it turned out damaged meanwhile."""
+        answer = question()
+        if self.index.replaced != self._filled:
+            self.sync_index()
+            answer = question()
+        return answer
 
     def _load_segment(self, segment: SegmentId) -> list[PackRecord] | None:
         try:
@@ -129,40 +172,71 @@ class Repository:
                         self.index.add_trees(self.read_tree_block(pack.id, block.offset, block.size))
 
     def locate(self, object_id: ObjectId) -> Place | None:
-        """Where an object is, by the index; where that fails, by new segments and by the packs."""
+        """Where an object is, by the index; where that fails, by all segments and by the packs."""
         place = self.index.place(object_id)
-        if place is None and time.monotonic() - self._synced > RESYNC_SECONDS:
-            self.sync_index()
-            self._unlisted = None
-            place = self.index.place(object_id)
-        return place or self.unlisted().get(object_id)
+        if place is None:
+            if self.index.replaced != self._filled or time.monotonic() - self._synced > RESYNC_SECONDS:
+                self.sync_index()
+            places = self.true_places(object_id)
+            place = places[0] if places else None
+        return place
 
     def true_places(self, object_id: ObjectId) -> list[Place]:
         """All places of an object by the segments and the packs' own footers, whatever the index says."""
-        found = self._true_places.get(object_id)
-        if found is None:
-            found = self._true_places[object_id] = [
-                place
-                for key, _ in self.storage.list(SEGMENTS)
-                if (segment := _segment_id(key))
-                for pack in self._load_segment(segment) or ()
-                for name, place in places(pack)
-                if name == object_id
-            ]
-            found += [place for name, place in self.unlisted().items() if name == object_id]
-        return found
+        with self._lock:
+            if self._others is None:
+                self.compare_index()
+            places = [self.index.place(object_id), self.unlisted().get(object_id)]
+            return [place for place in places if place] + (self._others or {}).get(object_id, [])
+
+    def compare_index(self) -> None:
+        """Compares the index with all segments, and makes it anew where it is wrong."""
+        with self._lock:
+            self.sync_index()
+            self._others, wrong = self._compare()
+            if wrong:
+                self.remake_index(wrong)
+                self._others, _ = self._compare()
+
+    def _compare(self) -> tuple[dict[ObjectId, list[Place]], str]:
+        while True:
+            known = self.index.segments()
+            others, wrong = compare_index(self.index, partial(self._listed_packs, known))
+            # Another process may have changed the index meanwhile.
+            if not wrong or known == self.index.segments():
+                return others, wrong
+
+    def examine_index(self) -> None:
+        """Looks at every page, place and tree of the index; what is wrong is added to `index_damage`."""
+        if problems := self.index.problems():
+            self.remake_index(problems[0])
+        self.compare_index()
+        for tree in self.index.trees():
+            if self.name(self.index.tree(tree) or b"") != tree:
+                self.remake_index(f"tree {tree.hex()[:12]} has changed")
+                break
+
+    def remake_index(self, reason: str) -> None:
+        self._index_was_damaged(f"the index {self.index.path} is damaged ({reason}): it is made anew")
+        self.index.recreate()
+        self.sync_index()
+
+    def _listed_packs(self, segments: set[SegmentId]) -> Iterator[PackRecord]:
+        for segment in sorted(segments):
+            yield from self._load_segment(segment) or ()
 
     def unlisted(self) -> dict[ObjectId, Place]:
         """Objects of packs that no segment lists: their own footers still tell."""
-        if self._unlisted is None:
-            self._unlisted = {}
-            for pack in self.unlisted_packs():
-                self._unlisted.update(places(pack))
-        return self._unlisted
+        with self._lock:
+            if self._unlisted is None:
+                self._unlisted = {}
+                for pack in self.unlisted_packs():
+                    self._unlisted.update(places(pack))
+            return self._unlisted
 
     def unlisted_packs(self) -> Iterator[PackRecord]:
         """Packs that no segment lists, as far as their footers can be read."""
-        listed = self.index.packs()
+        listed = self._ask(self.index.packs)
         for pack, size in self.stored_packs():
             if pack not in listed:
                 try:
@@ -179,7 +253,12 @@ class Repository:
 
     def has_lost_packs(self) -> bool:
         """Whether a pack that a segment lists has gone."""
-        return not self.index.packs() <= {pack for pack, _ in self.stored_packs()}
+        return not self._ask(self.index.packs) <= {pack for pack, _ in self.stored_packs()}
+
+    def packs_of(self, objects: Iterable[ObjectId]) -> dict[ObjectId, PackId]:
+        """The packs of those objects that are stored, as far as segments list them."""
+        asked = list(objects)
+        return self._ask(lambda: self.index.packs_of(asked))
 
     # Reading
 
@@ -230,16 +309,20 @@ class Repository:
 def read_config(path: Path) -> Config:
     """Raises `NoRepository`, `Damaged`, or `ImbfsError`."""
     try:
-        return decode_config((path / KEY).read_bytes())
-    except (FileNotFoundError, NotADirectoryError):
-        if all((path / part).is_dir() for part in PARTS):
-            raise Damaged(f"{path} has lost its config.json: restore that file from a copy") from None
-        reason = "is not a repository" if path.exists() else "does not exist"
-        raise NoRepository(f"{path} {reason}: name one with --repo, or make one with `imbfs init`") from None
-    except IsADirectoryError:
-        raise NoRepository(f"{path} is not a repository: its config.json is a directory") from None
+        # A link is not followed, a FIFO not waited for.
+        data = LocalStorage(path).read(KEY, 0, MAX_CONFIG)
     except PermissionError:
         raise ImbfsError(f"{path} may not be read by this user") from None
+    except OSError as error:
+        if all((path / part).is_dir() for part in PARTS):
+            what = _NOT_A_FILE.get(error.errno or 0, "damaged")
+            raise Damaged(f"{path}/{KEY} is {what}: restore that file from a copy") from None
+        reason = "is not a repository" if path.exists() else "does not exist"
+        raise NoRepository(f"{path} {reason}: name one with --repo, or make one with `imbfs init`") from None
+    return decode_config(data)
+
+
+_NOT_A_FILE = {errno.ENOENT: "missing", errno.EISDIR: "a directory", errno.ELOOP: "a link"}
 
 
 def _segment_id(key: str) -> SegmentId | None:

@@ -85,7 +85,7 @@ class Writer:
         They count as stored from now on: the caller is to `append` them, in blocks, in any order.
         """
         asked = [name for name, _ in objects if name not in self._pending]
-        places = self._repository.index.packs_of(asked) if asked else {}
+        places = self._repository.packs_of(asked) if asked else {}
         new = []
         for position, (name, length) in enumerate(objects):
             if name not in self._pending and places.get(name) not in self._packs:
@@ -129,7 +129,7 @@ class Writer:
 
     def has(self, object_id: ObjectId) -> bool:
         return object_id in self._pending or (
-            self._repository.index.packs_of([object_id]).get(object_id) in self._packs
+            self._repository.packs_of([object_id]).get(object_id) in self._packs
         )
 
     def _pack_done(self, pack: PackRecord) -> None:

@@ -1,5 +1,6 @@
 """The index: what it says of places, what it does with a file that is not as it left it."""
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backup.index import Index
-from backup.index.location import index_path
+from backup.index.location import index_paths
 from backup.model.ids import ObjectId, PackId, SegmentId, SnapshotId
 from backup.objects.pack import BlockRecord, PackRecord, Place
 from tests.objects.samples import few, name
@@ -24,14 +25,14 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def index(path: Path) -> Iterator[Index]:
-    opened = Index(path, OURS)
+    opened = Index(path, OURS, print)
     yield opened
     opened.close()
 
 
 def reopened(index: Index, identity: str = OURS) -> Index:
     index.close()
-    return Index(index.path, identity)
+    return Index(index.path, identity, print)
 
 
 def pack_of(label: str, objects: int = 3) -> PackRecord:
@@ -148,7 +149,7 @@ def test_the_status_counts_its_rows(index: Index) -> None:
     index.add_segment(segment("a"), [pack_of("a", 5), pack_of("b", 2)], [(name(b"tree"), b"tree")])
     status = index.status()
     assert (status.objects, status.packs, status.segments, status.trees) == (7, 2, 1, 1)
-    assert status.bytes == index.path.stat().st_size
+    assert 0 < status.bytes < 1 << 20
 
 
 # Files that are not as they were left
@@ -156,7 +157,7 @@ def test_the_status_counts_its_rows(index: Index) -> None:
 
 def cut(path: Path) -> None:
     with path.open("r+b") as file:
-        file.truncate(path.stat().st_size // 2 // 4096 * 4096)
+        file.truncate(8 * 4096)
 
 
 def cut_inside_the_first_page(path: Path) -> None:
@@ -187,7 +188,7 @@ def test_a_file_that_lmdb_cannot_trust_is_made_anew(index: Index, harm: Callable
     index.add_segment(segment("a"), [pack_of("a", 3000)])
     index.close()
     harm(index.path)
-    again = Index(index.path, OURS)
+    again = Index(index.path, OURS, print)
     assert again.begin_sync({segment("a")}) == [segment("a")]
     again.add_segment(segment("a"), [pack_of("a", 3000)])
     assert again.place(object_in("a", 2999)) is not None
@@ -198,7 +199,7 @@ def test_a_lost_lock_file_loses_nothing(index: Index) -> None:
     index.add_segment(segment("a"), [pack_of("a")])
     index.close()
     without_its_lock(index.path)
-    again = Index(index.path, OURS)
+    again = Index(index.path, OURS, print)
     assert again.segments() == {segment("a")}
     again.close()
 
@@ -222,7 +223,7 @@ def test_a_place_of_another_size_is_no_place(index: Index, value: bytes) -> None
     index.add_segment(segment("a"), [pack_of("a")])
     index.close()
     put(index.path, b"objects", object_in("a"), value)
-    again = Index(index.path, OURS)
+    again = Index(index.path, OURS, print)
     assert again.place(object_in("a")) is None
     assert again.place(object_in("a", 1)) is not None
     again.close()
@@ -232,7 +233,7 @@ def test_a_place_in_a_pack_that_the_index_does_not_know_is_no_place(index: Index
     index.add_segment(segment("a"), [pack_of("a")])
     index.close()
     put(index.path, b"objects", object_in("a"), (77).to_bytes(4, "little") + bytes(21))
-    again = Index(index.path, OURS)
+    again = Index(index.path, OURS, print)
     assert again.place(object_in("a")) is None
     again.close()
 
@@ -242,7 +243,7 @@ def test_a_place_in_a_pack_that_the_index_does_not_know_is_no_place(index: Index
 def test_whatever_segments_come_and_go_places_are_those_of_the_standing_ones(
     tmp_path_factory: pytest.TempPathFactory, history: list[set[int]], data: st.DataObject
 ) -> None:
-    index = Index(tmp_path_factory.mktemp("index") / "index.lmdb", OURS)
+    index = Index(tmp_path_factory.mktemp("index") / "index.lmdb", OURS, print)
     for standing in history:
         for new in index.begin_sync({segment(str(number)) for number in standing}):
             number = next(number for number in standing if segment(str(number)) == new)
@@ -258,11 +259,35 @@ def test_whatever_segments_come_and_go_places_are_those_of_the_standing_ones(
 # Where it lives
 
 
+def kept_in(path: Path) -> list[Path]:
+    """The places for an index, without the repository's and the cache's directories."""
+    told: list[str] = []
+    found = index_paths(path, OURS, path / "cache", told.append)
+    return [place.relative_to(path) for place in found]
+
+
+IN_CACHE = Path("cache") / "imbfs" / OURS / "index.lmdb"
+
+
 def test_the_index_of_a_local_repository_lives_in_it(tmp_path: Path) -> None:
-    assert index_path(tmp_path, OURS, tmp_path / "cache") == tmp_path / "index.lmdb"
+    assert kept_in(tmp_path) == [Path("index.lmdb"), IN_CACHE]
 
 
-def test_where_the_repository_holds_a_link_in_its_place_the_cache_is_used(tmp_path: Path) -> None:
-    (tmp_path / "index.lmdb").symlink_to("elsewhere")
-    expected = tmp_path / "cache" / "imbfs" / OURS / "index.lmdb"
-    assert index_path(tmp_path, OURS, tmp_path / "cache") == expected
+@pytest.mark.parametrize("name", ["index.lmdb", "index.lmdb-lock"])
+def test_where_the_repository_holds_something_else_in_its_place_the_cache_is_used(
+    tmp_path: Path, name: str
+) -> None:
+    place = tmp_path / name
+    place.symlink_to("elsewhere")
+    assert kept_in(tmp_path) == [IN_CACHE]
+    place.unlink()
+    place.mkdir()
+    assert kept_in(tmp_path) == [IN_CACHE]
+    place.rmdir()
+    os.mkfifo(place)
+    assert kept_in(tmp_path) == [IN_CACHE]
+
+
+def test_a_directory_that_everybody_may_write_holds_no_index(tmp_path: Path) -> None:
+    tmp_path.chmod(0o777)
+    assert kept_in(tmp_path) == [IN_CACHE]

@@ -108,7 +108,7 @@ def test_an_empty_repository_is_recognisable_even_without_its_config(tmp_path: P
     Repository.create(tmp_path / "new", Config(id=ID))
     assert read_config(tmp_path / "new").id == ID
     (tmp_path / "new" / "config.json").unlink()
-    with pytest.raises(Damaged, match="has lost its"):
+    with pytest.raises(Damaged, match="is missing"):
         read_config(tmp_path / "new")
 
 

@@ -217,7 +217,7 @@ def test_what_another_process_writes_is_found_without_opening_again(
     opened: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A mount goes on while a backup runs; here the other process has an index of its own."""
-    monkeypatch.setattr("backup.repository.repository.index_path", lambda *_: opened.cache / "other.lmdb")
+    monkeypatch.setattr("backup.repository.repository.index_paths", lambda *_: [opened.cache / "other.lmdb"])
     other = Opened(opened.path, opened.cache)
     (name,) = stored(other, noise(1))
     other.close()

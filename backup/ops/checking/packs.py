@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from backup.model.errors import Damaged, ImbfsError
+from backup.model.errors import Damaged
 from backup.model.ids import ObjectId, PackId, SegmentId
 from backup.objects.block import decode_block
 from backup.objects.hashing import new_hasher
@@ -23,6 +23,9 @@ def short(name: bytes) -> str:
 
 def check_packs(repository: Repository, read_data: bool, report: Report, monitor: Monitor) -> None:
     """Finds damage in segments, packs and the index."""
+    repository.examine_index()
+    for text in repository.index_damage:
+        report.found("index", text)
     stored = dict(repository.stored_packs())
     monitor.step("packs", sum(stored.values()) if read_data else len(stored))
     listed = set()
@@ -32,7 +35,6 @@ def check_packs(repository: Repository, read_data: bool, report: Report, monitor
         listed.add(pack.id)
         if _stands(pack, stored, report):
             _check_pack(repository, pack, read_data, report)
-            _check_index(repository, pack, report)
         monitor.advance(pack.size if read_data else 1)
     for pack_id, size in sorted(stored.items()):
         if pack_id not in listed:
@@ -107,34 +109,6 @@ def _bad_objects(repository: Repository, pack: PackId, blocks: tuple[BlockRecord
             if repository.name(plain[start : start + length]) != name:
                 yield name
             start += length
-
-
-def _check_index(repository: Repository, pack: PackRecord, report: Report) -> None:
-    """The index may name another pack that holds the same object, but never a wrong place."""
-    wrong = 0
-    try:
-        for name, place in places(pack):
-            found = repository.index.place(name)
-            if found != place and (found is None or not _holds(repository, found.pack, name)):
-                wrong += 1
-    except ImbfsError as error:
-        report.found("index", str(error))
-        return
-    if wrong:
-        report.found(
-            "index",
-            f"{wrong} objects of pack {short(pack.id)} are not where the index says:"
-            " `imbfs index rebuild` makes it anew",
-        )
-
-
-def _holds(repository: Repository, pack: PackId, name: ObjectId) -> bool:
-    try:
-        size = repository.storage.size(pack_key(pack))
-        found = dict(places(PackRecord(pack, size, read_pack_footer(repository.storage, pack, size))))
-    except (Damaged, OSError):
-        return False
-    return found.get(name) == repository.index.place(name)
 
 
 def _check_unlisted(repository: Repository, pack: PackId, size: int, read_data: bool, report: Report) -> None:
