@@ -248,9 +248,13 @@ class Index:
         self._file.write(note)
 
     def drop_snapshots(self, gone: Iterable[SnapshotId]) -> None:
-        with self._write() as txn:
-            for snapshot in gone:
-                txn.delete(snapshot.encode(), db=self._tables["snapshots"])
+        names = [snapshot.encode() for snapshot in gone]
+
+        def drop(txn: "lmdb.Transaction[bytes]", tables: "Tables") -> None:
+            for name in names:
+                txn.delete(name, db=tables["snapshots"])
+
+        self._file.write(drop)
 
     def settle(self) -> None:
         """Leaves free pages behind after a large change, so that a small one does not grow the file."""
