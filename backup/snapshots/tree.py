@@ -14,7 +14,7 @@ import struct
 from bisect import bisect_left
 from collections.abc import Iterator
 from functools import cached_property
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from operator import lt
 from typing import NamedTuple
 
@@ -28,6 +28,7 @@ NS = 1_000_000_000
 HEADER = struct.Struct("<4sB3xIIII")
 #: mode, uid, gid, nlink, size, mtime s, ctime s, mtime ns, ctime ns, ino, rdev
 STAT = struct.Struct("<IIIIQqqIIQQ")
+_MODE_AND_SIZE = struct.Struct("<I12xQ")
 #: object, extra's offset, extra's length, volume, flags
 REF = struct.Struct(f"<{ID_SIZE}sIIII")
 NAME_END = struct.Struct("<I")
@@ -58,6 +59,10 @@ def encode_stat(status: os.stat_result, size: int | None = None) -> bytes:
     return STAT.pack(mode, uid, gid, nlink, length, m_s, c_s, m_ns, c_ns, ino, status.st_rdev)
 
 
+def mode_and_size(record: Buffer) -> tuple[int, int]:
+    return _MODE_AND_SIZE.unpack_from(record)
+
+
 class Row(NamedTuple):
     """One entry as a page takes it: its columns encoded, its extra still apart."""
 
@@ -71,21 +76,16 @@ class Row(NamedTuple):
 
 def encode_page(rows: list[Row], owners: bytes) -> bytes:
     """The plain form of a page. `rows` are sorted by name."""
-    refs, ends, extras = [], [], []
-    name_end = extra_start = 0
-    for row in rows:
-        refs.append(REF.pack(row.object, extra_start, len(row.extra), row.volume, row.flags))
-        extra_start += len(row.extra)
-        extras.append(row.extra)
-        name_end += len(row.name)
-        ends.append(NAME_END.pack(name_end))
+    names, stats, objects, extras, volumes, flags = zip(*rows, strict=True) if rows else ((),) * 6
+    name_ends, extra_ends = list(accumulate(map(len, names))), list(accumulate(map(len, extras), initial=0))
+    refs = map(REF.pack, objects, extra_ends, map(len, extras), volumes, flags)
     return b"".join(
         (
-            HEADER.pack(MAGIC, PAGE, len(rows), name_end, extra_start, len(owners)),
-            *(row.stat for row in rows),
+            HEADER.pack(MAGIC, PAGE, len(rows), name_ends[-1] if rows else 0, extra_ends[-1], len(owners)),
+            *stats,
             *refs,
-            *ends,
-            *(row.name for row in rows),
+            struct.pack(f"<{len(rows)}I", *name_ends),
+            *names,
             *extras,
             owners,
         )

@@ -46,12 +46,9 @@ def _size(rows: list[Row]) -> int:
 
 
 def _owners(rows: list[Row], user: NameOf, group: NameOf) -> bytes:
-    uids = {row.stat[4:8] for row in rows}
-    gids = {row.stat[8:12] for row in rows}
-    return encode_owners(
-        {number: user(number) for number in map(_number, uids)},
-        {number: group(number) for number in map(_number, gids)},
-    )
+    owners = {row.stat[4:12] for row in rows}
+    uids, gids = {_number(pair[:4]) for pair in owners}, {_number(pair[4:]) for pair in owners}
+    return encode_owners({uid: user(uid) for uid in uids}, {gid: group(gid) for gid in gids})
 
 
 def _number(field: bytes) -> int:

@@ -1,6 +1,7 @@
 """imbfs backup"""
 
 import argparse
+import gc
 import getpass
 import os
 import socket
@@ -16,6 +17,9 @@ from backup.model.selector import parse_time
 
 if TYPE_CHECKING:
     from backup.ops.backup import BackupOptions, BackupResult
+
+#: New objects between two looks for cycles among them.
+GC_THRESHOLD = 200_000
 
 SUMMARY = "back up paths as one snapshot"
 
@@ -47,6 +51,8 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
 
     if not arguments.paths:
         raise UsageError("name at least one path to back up")
+    # A backup makes many small objects and no cycles: looking for those took a tenth of the time.
+    gc.set_threshold(GC_THRESHOLD)
     options = _options(context, arguments)
     paths = [os.fsencode(path) for path in arguments.paths]
     _make_default_repository(context)

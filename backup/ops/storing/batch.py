@@ -42,7 +42,8 @@ class Batch:
         self.directories: list[int] = []
         self.files: list[FileToRead] = []
         self.wanted: list[Wanted] = []
-        self.age = 0
+        self.full = False
+        self._age = 0
         self._bytes = 0
         self._names = 0
         self._last: Frame | None = None
@@ -56,16 +57,17 @@ class Batch:
         self.wanted.append(wanted)
         self._bytes += status.st_size
         self._names += len(wanted.name)
-
-    @property
-    def full(self) -> bool:
-        return (
+        self.full = (
             self._bytes >= MAX_BYTES
             or len(self.files) >= MAX_FILES
-            or len(self.directories) >= MAX_DIRECTORIES
+            or place + 1 >= MAX_DIRECTORIES
             or self._names >= MAX_NAMES
-            or self.age >= MAX_AGE
         )
+
+    def grow_old(self, entries: int) -> None:
+        """The walk went past so many entries."""
+        self._age += entries
+        self.full = self.full or self._age >= MAX_AGE
 
     def close(self) -> None:
         directories, self.directories = self.directories, []
@@ -88,7 +90,7 @@ class Gatherer:
     def passed(self, entries: int) -> None:
         """The walk has left a directory of so many entries."""
         if self._batch.files:
-            self._batch.age += entries
+            self._batch.grow_old(entries)
             if self._batch.full:
                 self.flush()
 

@@ -10,10 +10,10 @@ from backup.ops.storing.directories import Directories, TreeStore
 from backup.ops.storing.frame import Frame, Waiting
 from backup.ops.storing.listing import Listing
 from backup.ops.storing.monitor import Counts, Monitor
-from backup.ops.storing.part import FileRow, Result
+from backup.ops.storing.part import Result
 from backup.ops.storing.rows import Volumes, special_row
 from backup.ops.storing.unchanged import Comparison
-from backup.snapshots.tree import Page, Row, encode_stat
+from backup.snapshots.tree import Page, Row, encode_stat, mode_and_size
 from backup.source.descent import Identity, identity
 
 
@@ -39,6 +39,8 @@ class Entries:
         #: Hard links: each file is read once, and all of its names get the same row; until that is
         #: known, the names that wait for it.
         self._links: dict[Identity, Row | list[Wanted]] = {}
+        #: Files and bytes that the monitor knows of.
+        self._told = (0, 0)
 
     def find_same(self, frame: Frame, page: Page, listing: Listing, start: int, end: int) -> bool:
         """Takes a whole page of the parent's, where those names of the listing are the same as in it."""
@@ -130,19 +132,19 @@ class Entries:
             self.carry(wanted.frame, wanted.name, wanted.slot, wanted.position, OSError(*result))
             self._read_again(waiting)
             return
-        content = FileRow(*result)
-        for data in content.lists:
+        record, object_id, extra, flags, lists = result
+        for data in lists:
             self._store.store_tree(data)
-        row = Row(wanted.name, content.stat, content.object, content.extra, wanted.volume, content.flags)
-        if content.flags & FLAG_CHANGING:
+        row = Row(wanted.name, record, object_id, extra, wanted.volume, flags)
+        if flags & FLAG_CHANGING:
             path = os.fsdecode(wanted.frame.path_of(wanted.name))
             self._monitor.notice(f"{path} changed while it was read: stored as it was met")
         if wanted.link is not None:
             self._links[wanted.link] = row
+        self._set(wanted, row)
         for other in waiting:
             other.frame.pending -= 1
-        for each in (wanted, *waiting):
-            self._set(each, row._replace(name=each.name))
+            self._set(other, row._replace(name=other.name))
 
     def _read_again(self, waiting: list[Wanted]) -> None:
         """The name that was read first failed; it may be gone, and the others not."""
@@ -156,22 +158,31 @@ class Entries:
         """So many bytes more were read."""
         self._counts.bytes_read += size
         self._monitor.read(size)
+        self.tell()
+
+    def tell(self) -> None:
+        """Lets the monitor know what is done since it was told last."""
+        files, size = self._counts.files, self._counts.bytes
+        told, self._told = self._told, (files, size)
+        self._monitor.entries(files - told[0], size - told[1])
 
     def _set(self, wanted: Wanted, row: Row) -> None:
         parent, position = wanted.frame.parent, wanted.position
         # Read again only because it might have changed, and had not.
         same = parent is not None and position >= 0 and parent.row(position) == row
         wanted.frame.rows[wanted.slot] = position if same else row
-        self._counts.files_unchanged += same
-        self._counts.files_changed += position >= 0 and not same
-        self._counts.files_new += position < 0
-        mode = int.from_bytes(row.stat[:4], "little")
-        self._count(1, int.from_bytes(row.stat[16:24], "little") if stat.S_ISREG(mode) else 0)
+        if same:
+            self._counts.files_unchanged += 1
+        elif position < 0:
+            self._counts.files_new += 1
+        else:
+            self._counts.files_changed += 1
+        mode, size = mode_and_size(row.stat)
+        self._count(1, size if stat.S_ISREG(mode) else 0)
 
     def _count(self, files: int, size: int) -> None:
         self._counts.files += files
         self._counts.bytes += size
-        self._monitor.entries(files, size)
 
     # What cannot be read
 

@@ -44,18 +44,32 @@ def store_file(dir_fd: int, name: bytes, expected: Identity, store: Store, chunk
     """
     fd, before = open_file(dir_fd, name, expected)
     try:
-        for attempt in range(1, ATTEMPTS + 1):
-            extents, whole = _store_extents(fd, before, store, chunker)
-            size = extents[-1].end if extents else 0
+        attempts = ATTEMPTS
+        if before.st_size <= chunker.single and not looks_sparse(before):
+            data = os.pread(fd, before.st_size, 0)
             xattrs = xattrs_of(fd)
             after = os.fstat(fd)
-            if _same(before, after) and size == before.st_size:
-                return Content(after, size, extents, whole, xattrs, 0)
-            if attempt < ATTEMPTS:
-                before = after
-        return Content(before, size, extents, whole, xattrs, FLAG_CHANGING)
+            if len(data) == before.st_size and _same(before, after):
+                extents = [Extent(len(data), store.store(data))] if data else []
+                return Content(after, len(data), extents, None, xattrs, 0)
+            before, attempts = after, attempts - 1
+        return _store_content(fd, before, store, chunker, attempts)
     finally:
         os.close(fd)
+
+
+def _store_content(fd: int, before: os.stat_result, store: Store, chunker: Chunker, attempts: int) -> Content:
+    while True:
+        extents, whole = _store_extents(fd, before, store, chunker)
+        size = extents[-1].end if extents else 0
+        xattrs = xattrs_of(fd)
+        after = os.fstat(fd)
+        if _same(before, after) and size == before.st_size:
+            return Content(after, size, extents, whole, xattrs, 0)
+        attempts -= 1
+        if not attempts:
+            return Content(before, size, extents, whole, xattrs, FLAG_CHANGING)
+        before = after
 
 
 def _same(before: os.stat_result, after: os.stat_result) -> bool:

@@ -13,7 +13,8 @@ from backup.objects.writer import BLOCK_SIZE
 
 #: Where an object lies in the memory, and its length.
 Span = tuple[int, int]
-#: What was read of a file, see `FileRow`; or errno and text of why it could not be.
+#: What was read of a file: its row's stat, object, extra and flags, and lists of extents to be stored
+#: as they are. Or errno and text of why it could not be.
 Result = tuple[bytes, ObjectId, bytes, int, list[bytes]] | tuple[int, str]
 
 #: Where plain bytes do not shrink, blocks need a little more: a header each, and a length for each object.
@@ -27,16 +28,6 @@ class Part(NamedTuple):
     objects: list[tuple[ObjectId, int]]
     results: list[Result]
     last: bool
-
-
-class FileRow(NamedTuple):
-    """The columns of a file's row, encoded; `lists` are lists of extents, to be stored as they are."""
-
-    stat: bytes
-    object: ObjectId
-    extra: bytes
-    flags: int
-    lists: list[bytes]
 
 
 def group(objects: Sequence[tuple[ObjectId, int]], new: Sequence[int]) -> list[list[int]]:

@@ -72,6 +72,7 @@ class Walk:
             self._walk(descent, root)
             self._catch_up(descent, 0)
         self._readers.finish()
+        self._entries.tell()
         assert self._directories.row is not None
         return self._directories.write([self._directories.row], parent)
 
@@ -152,6 +153,7 @@ class Walk:
             self._entries.carry(frame, below.name, below.slot, below.position, error, below.status)
             return None
         self._take(fd, entered, listing)
+        self._entries.tell()
         return entered
 
     def _enter(
