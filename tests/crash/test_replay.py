@@ -124,12 +124,8 @@ SCENARIOS = {
         two_snapshots,
         lambda imbfs, source: ["rewrite", "latest", "--exclude", "one"],
     ),
-    "prune": Scenario(
-        forgotten, lambda imbfs, source: ["prune", "--max-unused", "0"]
-    ),
-    "repair": Scenario(
-        damaged, lambda imbfs, source: ["repair"]
-    ),
+    "prune": Scenario(forgotten, lambda imbfs, source: ["prune", "--max-unused", "0"]),
+    "repair": Scenario(damaged, lambda imbfs, source: ["repair"]),
     "index-rebuild": Scenario(killed_before, lambda imbfs, source: ["index", "rebuild"]),
 }
 
@@ -146,7 +142,7 @@ class Crash(NamedTuple):
 
 
 @pytest.fixture(params=[name for name in SCENARIOS if name.split("-")[0] in (*COMMANDS, "first")])
-def crash(request: pytest.FixtureRequest, in_memory: Path, mark: str) -> Iterator[Crash]:
+def crash(request: pytest.FixtureRequest, in_memory: Path, mark: str) -> Crash:
     scenario = SCENARIOS[request.param]
     source = build_source(in_memory / "source")
     with FaultyFs(in_memory / "backing", in_memory / "disk", mark) as disk:
@@ -163,7 +159,7 @@ def crash(request: pytest.FixtureRequest, in_memory: Path, mark: str) -> Iterato
         assert dict(record.after.walk()) == dict(read_tree(disk.backing).walk())
         # As the end of a process would: what it had open on this file system is closed.
         gc.collect()
-    yield Crash(record, command, before, removes, in_memory / "indexes", in_memory / "again")
+    return Crash(record, command, before, removes, in_memory / "indexes", in_memory / "again")
 
 
 def keep_index(imbfs: InProcess, to: Path) -> None:
@@ -220,3 +216,38 @@ def expected(damage: dict[str, Any], index: str, removes: set[str]) -> bool:
     return vanished and (
         index == "newer" or damage["what"].removeprefix("snapshot ") in {gone[:12] for gone in removes}
     )
+
+
+def test_every_crash_of_init_leaves_nothing_that_init_cannot_finish(in_memory: Path, mark: str) -> None:
+    with FaultyFs(in_memory / "backing", in_memory / "disk", mark) as disk:
+        InProcess(disk.mountpoint / "repository", in_memory / "home").run("init")
+        record = Record(Tree(), disk.take())
+    for how, tree in distinct_states(record):
+        tree.write(in_memory / "again")
+        imbfs = InProcess(in_memory / "again" / "repository", in_memory / "again" / "home")
+        begun = imbfs.run("snapshots", check=False)
+        assert begun.code in (0, 10, 12), f"{how}: {begun}"
+        if begun.code:
+            imbfs.run("init")
+        assert imbfs.run("check", "--read-data", check=False).code == 0, how
+
+
+def test_a_directory_that_a_killed_backup_made_is_made_durable_by_the_next(
+    in_memory: Path, mark: str
+) -> None:
+    source = build_source(in_memory / "source")
+    with FaultyFs(in_memory / "backing", in_memory / "disk", mark) as disk:
+        imbfs = InProcess(disk.mountpoint / "repository", in_memory / "home")
+        imbfs.run("init")
+        tree = read_tree(disk.backing)
+        disk.take()
+        for number in range(256):
+            # As it is between mkdir and fsync of the directory above.
+            (imbfs.repository / "packs" / f"{number:02x}").mkdir()
+        back_up(imbfs, source)
+        record = Record(tree, disk.take())
+    (lost,) = [tree for how, tree in record.states(len(record)) if how == "all lost"]
+    lost.write(in_memory / "again")
+    again = InProcess(in_memory / "again" / "repository", in_memory / "again" / "home")
+    assert again.run("check", "--read-data", check=False).code == 0
+    assert len(ids(again)) == 1

@@ -1,4 +1,4 @@
-"""All that the snapshots of a repository hold, read through the engine: to be compared with an earlier time."""
+"""All that the snapshots of a repository hold, read through the engine, to be compared later."""
 
 import hashlib
 from pathlib import Path

@@ -120,9 +120,7 @@ class PassThrough(pyfuse3.Operations):
     ) -> pyfuse3.EntryAttributes:
         return self._attributes(self._child(parent_inode, name))
 
-    async def getattr(
-        self, inode: int, ctx: pyfuse3.RequestContext | None = None
-    ) -> pyfuse3.EntryAttributes:
+    async def getattr(self, inode: int, ctx: pyfuse3.RequestContext | None = None) -> pyfuse3.EntryAttributes:
         path = self._path(inode)
         await self.faults.meet("getattr", path)
         return self._attributes(path)
@@ -303,7 +301,7 @@ class PassThrough(pyfuse3.Operations):
         os.close(fh)
 
 
-class _os_errors:  # noqa: N801: used like a function
+class _os_errors:
     """OSErrors become answers."""
 
     def __enter__(self) -> None: ...
@@ -343,9 +341,7 @@ def _obeyed(operations: PassThrough, command: dict[str, Any]) -> Any:
         operations.steps.clear()
         return len(operations.steps)
     if "faults" in command:
-        operations.faults.set(
-            [Fault(tuple(operations_), *rest) for operations_, *rest in command["faults"]]
-        )
+        operations.faults.set([Fault(tuple(operations_), *rest) for operations_, *rest in command["faults"]])
     return dict(operations.faults.seen)
 
 

@@ -150,7 +150,7 @@ class Record:
         if step.operation == "mkdir":
             self._number += 1
             # Its number is known from now on, whether its name is lost or not.
-            self.before.names[self._number] = tree.names[self._number] = {}
+            self.before.names[self._number], tree.names[self._number] = {}, {}
             return _Change([(directory, name, self._number)], needs=directory)
         if step.operation in ("unlink", "rmdir"):
             return _Change([(directory, name, None)], needs=directory)

@@ -1,4 +1,4 @@
-"""What a program did to a directory, and what can be made to fail: the words that the faulty file system speaks."""
+"""What the faulty file system is told and tells: steps that a program made, and faults."""
 
 from typing import NamedTuple
 
