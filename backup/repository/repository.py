@@ -29,7 +29,7 @@ from backup.snapshots.catalogue import Catalogue
 from backup.snapshots.directory import Directory
 from backup.snapshots.manifest import Snapshot
 from backup.storage import LocalStorage
-from backup.storage.local import make_directory, sync_directory
+from backup.storage.local import STAGING, make_directory, sync_directory
 
 #: Why no index can be where it should be, and another place is taken.
 NO_INDEX_THERE = frozenset(
@@ -78,7 +78,7 @@ class Repository:
         """Makes an empty repository. Raises `ImbfsError` where something stands already."""
         if (path / KEY).exists():
             raise ImbfsError(f"a repository exists at {path}: nothing was changed")
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        if path.exists() and not _only_begun(path):
             raise ImbfsError(f"{path} is not an empty directory: give a new one")
         make_directory(path.absolute())
         for part in PARTS:
@@ -316,13 +316,22 @@ def read_config(path: Path) -> Config:
     except OSError as error:
         if all((path / part).is_dir() for part in PARTS):
             what = _NOT_A_FILE.get(error.errno or 0, "damaged")
-            raise Damaged(f"{path}/{KEY} is {what}: restore that file from a copy") from None
+            nothing = ", and nothing is stored: `imbfs init` makes it anew"
+            hint = nothing if _only_begun(path) else ": restore that file from a copy"
+            raise Damaged(f"{path}/{KEY} is {what}{hint}") from None
         reason = "is not a repository" if path.exists() else "does not exist"
         raise NoRepository(f"{path} {reason}: name one with --repo, or make one with `imbfs init`") from None
     return decode_config(data)
 
 
 _NOT_A_FILE = {errno.ENOENT: "missing", errno.EISDIR: "a directory", errno.ELOOP: "a link"}
+
+
+def _only_begun(path: Path) -> bool:
+    """Whether this is an empty directory, or what a killed `init` left: no file but temporary ones."""
+    if not path.is_dir() or not {each.name for each in path.iterdir()} <= {*PARTS, STAGING}:
+        return False
+    return not any((path / part).is_dir() and any((path / part).iterdir()) for part in PARTS)
 
 
 def _segment_id(key: str) -> SegmentId | None:

@@ -20,6 +20,7 @@ class LocalStorage:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._open: OrderedDict[str, _OpenFile] = OrderedDict()
+        self._durable: set[Path] = set()
         self._lock = threading.Lock()
 
     @property
@@ -27,7 +28,7 @@ class LocalStorage:
         return os.access(self.root, os.W_OK | os.X_OK)
 
     def stage(self) -> "LocalStaged":
-        return LocalStaged(self.root)
+        return LocalStaged(self.root, self._durable)
 
     def put(self, key: str, data: bytes) -> None:
         staged = self.stage()
@@ -102,8 +103,10 @@ class _OpenFile:
 class LocalStaged:
     """A temporary file, gathered in few large writes by the caller, synced before it is named."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, durable: set[Path]) -> None:
+        """`durable` are directories known to be so; those that files go to are added."""
         self._root = root
+        self._directories = durable
         make_directory(root / STAGING)
         self._path = root / STAGING / secrets.token_hex(16)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -120,9 +123,16 @@ class LocalStaged:
         os.fsync(self._descriptor)
         self._close()
         target = self._root / key
-        make_directory(target.parent)
+        self._require_directory(target.parent)
         os.replace(self._path, target)
         sync_directory(target.parent)
+
+    def _require_directory(self, path: Path) -> None:
+        """One that stands may be another process's, which was killed before it made it durable."""
+        make_directory(path)
+        if path not in self._directories:
+            sync_directory(path.parent)
+            self._directories.add(path)
 
     def discard(self) -> None:
         self._close()

@@ -130,7 +130,7 @@ class SpyStorage(LocalStorage):
 
 class _SpyStaged(LocalStaged):
     def __init__(self, root: Path, tell: Callable[[str], None]) -> None:
-        super().__init__(root)
+        super().__init__(root, set())
         self._tell = tell
 
     def publish(self, key: str) -> None:
