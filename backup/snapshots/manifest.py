@@ -38,7 +38,8 @@ class Body(msgspec.Struct, frozen=True):
     """The part of a manifest that never changes.
 
     `time` is RFC 3339 with the zone of the machine; `started_ns` is when the walk began, by the
-    same clock as the source's times; `top` is the source's directory that the root shows.
+    same clock as the source's times; `top` is the source's directory that the root shows. `original` is
+    the snapshot that this one was rewritten from.
     """
 
     format: int
@@ -53,6 +54,7 @@ class Body(msgspec.Struct, frozen=True):
     parent: str | None
     program: str
     statistics: Statistics
+    original: str | None = None
 
 
 class Labels(msgspec.Struct, frozen=True):

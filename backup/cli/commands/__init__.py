@@ -16,6 +16,7 @@ COMMANDS = (
     "restore",
     "tag",
     "forget",
+    "rewrite",
     "check",
     "index",
 )

@@ -25,7 +25,13 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
     body = snapshot.body
     figures = msgspec.to_builtins(body.statistics)
     if context.json:
-        more = {"root": body.root, "top": body.top, "program": body.program, "statistics": figures}
+        more = {
+            "root": body.root,
+            "top": body.top,
+            "program": body.program,
+            "original": body.original,
+            "statistics": figures,
+        }
         show_json(record(snapshot) | more)
         return exits.DONE
     lines = {
@@ -38,6 +44,7 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
         "tags": ", ".join(snapshot.labels.tags),
         "description": snapshot.labels.description,
         "parent": body.parent or "",
+        "rewritten from": body.original or "",
         "root": body.root,
         "made by": body.program,
     }

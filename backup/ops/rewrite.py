@@ -1,0 +1,121 @@
+"""Rewriting: new snapshots like others, without some of their paths."""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from backup import __version__
+from backup.model.errors import Damaged
+from backup.model.ids import ObjectId, SnapshotId
+from backup.ops.backup import DryWriter
+from backup.repository import Repository, Writer
+from backup.snapshots.filtered import Filtered, Fits, TreeFilter, filter_root
+from backup.snapshots.manifest import Body, Snapshot, Statistics
+
+Clock = Callable[[], float]
+
+
+class Rewritten(NamedTuple):
+    """`snapshot` is the new one: None where nothing fell out, in a dry run, and where it failed.
+
+    `files` and `size` (in bytes) are what fell out; `excluded` the paths, without those below them.
+    `error` is set where the original is too damaged to be rewritten.
+    """
+
+    original: SnapshotId
+    snapshot: SnapshotId | None = None
+    files: int = 0
+    size: int = 0
+    excluded: tuple[bytes, ...] = ()
+    error: Damaged | None = None
+
+
+def rewrite(
+    repository: Repository,
+    snapshots: Sequence[Snapshot],
+    fits: Fits,
+    *,
+    dry_run: bool = False,
+    clock: Clock = time.monotonic,
+) -> list[Rewritten]:
+    """Makes of each snapshot one without the paths that `fits` chooses; the originals stay.
+
+    `snapshots` are oldest first: a new one has as its parent what its parent became. No data is read.
+    Raises `CannotStore`.
+    """
+    rewriter = _Rewriter(repository, fits, dry_run, clock)
+    return [rewriter.rewrite(snapshot) for snapshot in snapshots]
+
+
+class _Rewriter:
+    def __init__(self, repository: Repository, fits: Fits, dry_run: bool, clock: Clock) -> None:
+        self._repository = repository
+        self._dry_run = dry_run
+        self._clock = clock
+        self._trees = TreeFilter(fits, repository.tree)
+        #: For how much there was: nothing falls out.
+        self._whole = TreeFilter(lambda _path, _is_dir: False, repository.tree)
+        self._became: dict[str, SnapshotId] = {}
+
+    def rewrite(self, snapshot: Snapshot) -> Rewritten:
+        started = self._clock()
+        writer = DryWriter(self._repository) if self._dry_run else Writer(self._repository)
+        try:
+            root, left = filter_root(snapshot.root, self._trees, self._repository.tree, writer.store_tree)
+            before = self._count(snapshot) if left.excluded else left
+        except Damaged as error:
+            # Trees made so far are whole, and what comes after may rely on them.
+            writer.finish()
+            return Rewritten(snapshot.id, error=error)
+        except BaseException:
+            writer.discard()
+            raise
+        writer.finish()
+        found = Rewritten(
+            snapshot.id,
+            None,
+            before.files - left.files,
+            before.size - left.size,
+            tuple(sorted(left.excluded)),
+        )
+        if not isinstance(writer, Writer) or not left.excluded:
+            return found
+        figures = _statistics(snapshot, found, left, writer, self._clock() - started)
+        new = writer.commit(self._body(snapshot, root, figures), snapshot.labels).id
+        self._became[snapshot.id] = new
+        return found._replace(snapshot=new)
+
+    def _count(self, snapshot: Snapshot) -> Filtered:
+        def never(data: bytes) -> ObjectId:
+            raise AssertionError("nothing falls out")
+
+        return filter_root(snapshot.root, self._whole, self._repository.tree, never)[1]
+
+    def _body(self, snapshot: Snapshot, root: ObjectId, figures: Statistics) -> Body:
+        parent = snapshot.body.parent
+        return msgspec.structs.replace(
+            snapshot.body,
+            root=root.hex(),
+            parent=None if parent is None else self._became.get(parent, parent),
+            program=f"imbfs {__version__}",
+            statistics=figures,
+            original=snapshot.id,
+        )
+
+
+def _statistics(
+    snapshot: Snapshot, found: Rewritten, left: Filtered, writer: Writer, seconds: float
+) -> Statistics:
+    return Statistics(
+        files=left.files,
+        bytes=left.size,
+        files_unchanged=left.files,
+        files_removed=found.files,
+        dirs=left.dirs,
+        bytes_added=writer.bytes_added,
+        bytes_stored=writer.bytes_stored,
+        errors=snapshot.body.statistics.errors,
+        seconds=round(seconds, 3),
+    )
