@@ -9,6 +9,9 @@ DONE = 0
 FAILED = 1
 USAGE = 2
 PARTLY = 3
+#: What `status` and `diff` find, and a backup that was not to find it.
+CHANGES = 4
+ONLY_RENAMES = 5
 NO_REPOSITORY = 10
 BUSY = 11
 DAMAGE = 12

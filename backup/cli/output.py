@@ -59,6 +59,28 @@ def show_json(value: object) -> None:
     show(msgspec.json.encode(value).decode())
 
 
+def show_json_array(records: Iterable[object]) -> None:
+    """One document, written as it is made: a listing of millions fits."""
+    import msgspec
+
+    show("[")
+    comma = ""
+    for item in records:
+        show(comma + msgspec.json.encode(item).decode())
+        comma = ","
+    show("]")
+
+
+def paints() -> bool:
+    """Whether results may have colours: on a terminal that takes them, unless NO_COLOR is set."""
+    return (
+        sys.stdout is not None
+        and sys.stdout.isatty()
+        and not os.environ.get("NO_COLOR")
+        and os.environ.get("TERM", "dumb") != "dumb"
+    )
+
+
 def tell(text: str) -> None:
     """A line for the person at the terminal."""
     if sys.stderr is None:
@@ -82,6 +104,28 @@ def _printable(character: str) -> str:
     if character.isprintable() or "\udc80" <= character <= "\udcff":
         return character
     return character.encode("unicode_escape").decode()
+
+
+def quoted(name: bytes) -> str:
+    """A name that cannot be mistaken, in text that names stand in: as git does it, `"new\\nline"`.
+
+    Left as it is where it is UTF-8, printable, and has neither quotes, backslashes nor blanks at its ends.
+    """
+    text = name.decode(errors="surrogateescape")
+    if text.isprintable() and text.strip() == text != "" and not set('"\\') & set(text):
+        return text
+    return '"' + "".join(_quoted(character) for character in text) + '"'
+
+
+_ESCAPES = {"\n": "\\n", "\t": "\\t", "\r": "\\r", '"': '\\"', "\\": "\\\\"}
+
+
+def _quoted(character: str) -> str:
+    if character in _ESCAPES:
+        return _ESCAPES[character]
+    if character.isprintable():
+        return character
+    return "".join(f"\\{byte:03o}" for byte in character.encode(errors="surrogateescape"))
 
 
 def size(number: float) -> str:

@@ -169,6 +169,14 @@ def backup_progress(context: Context, repository: "Repository", paths: Sequence[
         stop.set()
 
 
+@contextmanager
+def scan_progress(context: Context) -> Iterator[Meter]:
+    """The monitor of a look at the live tree."""
+    meter = Meter(context, Estimate())
+    with meter.shown():
+        yield meter
+
+
 def _count(paths: Sequence[bytes], estimate: Estimate, stop: threading.Event) -> None:
     files = size = 0
     waiting = list(paths)

@@ -8,6 +8,7 @@ from backup.cli.context import Context
 from backup.model.selector import parse_selector, parse_target
 
 if TYPE_CHECKING:
+    from backup.ops.backup import BackupOptions
     from backup.repository import Repository
     from backup.snapshots.catalogue import Filter
     from backup.snapshots.manifest import Snapshot
@@ -46,3 +47,10 @@ def find_target(
     target = parse_target(text, context.now())
     snapshot = select(target.selector, repository.snapshots(filter_of(arguments)))
     return snapshot, os.fsencode(target.path or "")
+
+
+def scan_options(context: Context, snapshot: "Snapshot") -> "BackupOptions":
+    """How the live tree is looked at to compare it with a snapshot: as the backup of that one did."""
+    from backup.ops.backup import BackupOptions
+
+    return BackupOptions(time=context.now(), host=snapshot.body.host, user="")

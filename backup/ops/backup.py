@@ -5,16 +5,19 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 
 from backup import __version__
 from backup.model.errors import ImbfsError, Stopped
 from backup.model.ids import ObjectId, SnapshotId
 from backup.model.text import to_name
+from backup.ops.storing.intake import Intake
 from backup.ops.storing.monitor import Counts, Monitor
 from backup.ops.storing.parent import ParentDirectory, open_parent
+from backup.ops.storing.readers import Readers
 from backup.ops.storing.sources import Sources, plan_sources
 from backup.ops.storing.unchanged import Settings
-from backup.ops.storing.walk import Walk
+from backup.ops.storing.walk import Reading, Walk
 from backup.repository import Repository, Writer
 from backup.snapshots.manifest import FORMAT, Body, Labels, Snapshot, Statistics
 from backup.source.descent import Identity
@@ -64,17 +67,14 @@ def backup(
     repository cannot be written; OSError where the top directory cannot be read.
     """
     started = clock()
-    sources = _sources(repository, list(paths), options.host)
-    _refuse_repository(repository, sources)
-    for notice in sources.notices:
-        monitor.notice(notice)
-    for path in sources.missing:
-        monitor.problem(path, "No such file or directory")
+    sources = find_sources(repository, list(paths), options.host, monitor)
     parent = find_parent(repository, sources, options.host)
     writer = DryWriter(repository) if options.dry_run else Writer(repository)
-    walk = _walk(repository, writer, parent, options, started, monitor)
+    workers = len(os.sched_getaffinity(0)) if options.workers is None else options.workers
+    reading = partial(Readers, settings=repository.config, workers=min(workers, MAX_WORKERS))
+    walk = open_walk(repository, writer, parent, options, started, monitor, reading)
     try:
-        root = _run(walk, writer, sources, _parent_root(repository, parent, monitor))
+        root = _run(walk, writer, sources, parent_root(repository, parent, monitor))
     except BaseException:
         writer.discard()
         raise
@@ -107,8 +107,19 @@ def _run(
     return root
 
 
-def _sources(repository: Repository, paths: list[bytes], host: str) -> Sources:
-    """What to back up. A path that is not there is carried over where the last backup has it.
+def find_sources(repository: Repository, paths: list[bytes], host: str, monitor: Monitor) -> Sources:
+    """What to back up. Raises `UsageError` for paths that cannot be, or `ImbfsError`."""
+    sources = _present_sources(repository, paths, host)
+    _refuse_repository(repository, sources)
+    for notice in sources.notices:
+        monitor.notice(notice)
+    for path in sources.missing:
+        monitor.problem(path, "No such file or directory")
+    return sources
+
+
+def _present_sources(repository: Repository, paths: list[bytes], host: str) -> Sources:
+    """A path that is not there is carried over where the last backup has it.
 
     Where none has it, it is a mistake: the rest is backed up as if it had not been named.
     """
@@ -131,14 +142,16 @@ def find_parent(repository: Repository, sources: Sources, host: str) -> Snapshot
     return max(fitting, key=lambda snapshot: snapshot.body.started_ns, default=None)
 
 
-def _walk(
+def open_walk(
     repository: Repository,
     writer: "Writer | DryWriter",
     parent: Snapshot | None,
     options: BackupOptions,
     started: int,
     monitor: Monitor,
+    reading: Callable[[Intake], Reading],
 ) -> Walk:
+    """The walk over the live tree as the options want it; `started` is the time, in ns. Close it."""
     settings = Settings(
         started_ns=started,
         parent_started_ns=0 if parent is None else parent.body.started_ns,
@@ -146,11 +159,10 @@ def _walk(
         distrust=repository.has_lost_packs(),
         skip=frozenset({repository_identity(repository)}),
     )
-    workers = len(os.sched_getaffinity(0)) if options.workers is None else options.workers
-    return Walk(writer, repository.config, repository.tree, settings, monitor, min(workers, MAX_WORKERS))
+    return Walk(writer, repository.tree, settings, monitor, reading)
 
 
-def _parent_root(repository: Repository, parent: Snapshot | None, monitor: Monitor) -> ParentDirectory | None:
+def parent_root(repository: Repository, parent: Snapshot | None, monitor: Monitor) -> ParentDirectory | None:
     root = None if parent is None else parent.root
     return open_parent(root, repository.tree, monitor.notice, root=True)
 

@@ -8,7 +8,9 @@ import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import IntFlag
+from typing import Literal
 
+from backup.model.entry import FLAG_NO_CONTENT
 from backup.model.ids import ObjectId
 from backup.snapshots.directory import Directory
 from backup.snapshots.tree import EXTRA_XATTRS, STAT, Buffer, Page, extra_fields
@@ -16,6 +18,7 @@ from backup.snapshots.tree import EXTRA_XATTRS, STAT, Buffer, Page, extra_fields
 Read = Callable[[ObjectId], Buffer]
 #: A page, and a position in it.
 Spot = tuple[Page, int]
+Metadata = Literal["mode", "owner", "mtime", "device", "xattrs"]
 
 
 class Difference(IntFlag):
@@ -54,17 +57,18 @@ class Change:
         """Whether the name is of another kind than before: the old has to go before the new can come."""
         if self.before is None or self.after is None:
             return False
-        return _kind(self.before) != _kind(self.after)
+        return kind_at(self.before) != kind_at(self.after)
 
 
 def tree_at(spot: Spot | None) -> ObjectId | None:
     """The tree of a directory's entry; None for all else."""
-    if spot is None or _kind(spot) != stat.S_IFDIR:
+    if spot is None or kind_at(spot) != stat.S_IFDIR:
         return None
     return spot[0].ref(spot[1])[0]
 
 
-def _kind(spot: Spot) -> int:
+def kind_at(spot: Spot) -> int:
+    """The kind, as the mode has it (`stat.S_IFREG` and its like)."""
     page, position = spot
     return stat.S_IFMT(int.from_bytes(page.stat(position)[:4], "little"))
 
@@ -129,20 +133,49 @@ def _same_record(one: Spot, other: Spot) -> bool:
 
 
 def _difference(one: Spot, other: Spot) -> Difference:
-    old, new = STAT.unpack(one[0].stat(one[1])), STAT.unpack(other[0].stat(other[1]))
-    if stat.S_IFMT(old[0]) != stat.S_IFMT(new[0]):
+    old, new = kind_at(one), kind_at(other)
+    if old != new:
         return Difference.CONTENT
     found = Difference.NONE
-    if not stat.S_ISDIR(new[0]) and content_at(one) != content_at(other):
+    if new != stat.S_IFDIR and not _same_content(one, other):
         found |= Difference.CONTENT
-    # mode, uid, gid; mtime; rdev
-    if (
-        old[:3] != new[:3]
-        or (old[5], old[7], old[10]) != (new[5], new[7], new[10])
-        or _xattrs_at(one) != _xattrs_at(other)
-        or _owner_names(one) != _owner_names(other)
-    ):
+    if differing_metadata(one, other):
         found |= Difference.METADATA
+    return found
+
+
+def _same_content(one: Spot, other: Spot) -> bool:
+    if is_unread(one) or is_unread(other):
+        return looks_at(one) == looks_at(other)
+    return content_at(one) == content_at(other)
+
+
+def is_unread(spot: Spot) -> bool:
+    """Whether it is a file of which only the looks are known."""
+    return kind_at(spot) == stat.S_IFREG and bool(spot[0].ref(spot[1])[4] & FLAG_NO_CONTENT)
+
+
+def looks_at(spot: Spot) -> tuple[int, ...]:
+    """Kind, volume, inode, size and mtime: equal for what is most likely one file, unwritten."""
+    page, position = spot
+    mode, _, _, _, size, m_s, _, m_ns, _, ino, _ = STAT.unpack(page.stat(position))
+    return stat.S_IFMT(mode), page.ref(position)[3], ino, size, m_s, m_ns
+
+
+def differing_metadata(one: Spot, other: Spot) -> set[Metadata]:
+    """What is different about two entries of one kind, besides their content."""
+    old, new = STAT.unpack(one[0].stat(one[1])), STAT.unpack(other[0].stat(other[1]))
+    found: set[Metadata] = set()
+    if old[0] != new[0]:
+        found.add("mode")
+    if old[1:3] != new[1:3] or _owner_names(one) != _owner_names(other):
+        found.add("owner")
+    if (old[5], old[7]) != (new[5], new[7]):
+        found.add("mtime")
+    if old[10] != new[10]:
+        found.add("device")
+    if _xattrs_at(one) != _xattrs_at(other):
+        found.add("xattrs")
     return found
 
 

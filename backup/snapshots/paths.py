@@ -1,9 +1,12 @@
 """Finding a path in a snapshot. Symlinks are entries like others here: never followed."""
 
 import os
+from collections.abc import Iterable
 
 from backup.model.entry import Entry
 from backup.model.errors import NotFound
+from backup.model.ids import ObjectId
+from backup.snapshots.difference import Spot, tree_at
 from backup.snapshots.directory import Directory, Read
 from backup.snapshots.manifest import Snapshot
 
@@ -41,6 +44,22 @@ def find_entry(snapshot: Snapshot, path: bytes, read: Read) -> tuple[Entry, list
             raise NotFound(f"there is no {os.fsdecode(b'/'.join(parts))} in snapshot {snapshot.id[:12]}")
         entry = directory.entry(position)
     return entry, parts
+
+
+def find_spot(root: ObjectId, parts: Iterable[bytes], read: Read) -> Spot | None:
+    """Where the entry is that the names lead to, from a snapshot's root; None where there is none.
+
+    Raises `Damaged`.
+    """
+    spot = Directory(root, read, root=True).at(0)
+    for name in parts:
+        tree = tree_at(spot)
+        directory = None if tree is None else Directory(tree, read)
+        position = -1 if directory is None else directory.find(name)
+        if directory is None or position < 0:
+            return None
+        spot = directory.at(position)
+    return spot
 
 
 def source_path(snapshot: Snapshot, parts: list[bytes]) -> bytes:

@@ -14,6 +14,8 @@ COMMANDS = (
     "ls",
     "cat",
     "restore",
+    "status",
+    "diff",
     "tag",
     "forget",
     "rewrite",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from backup.cli import exits
 from backup.cli.context import Context
-from backup.cli.output import printable, show
+from backup.cli.output import printable, show, show_json_array
 from backup.cli.selecting import add_filters, find_target
 from backup.model.entry import Entry
 from backup.model.text import to_name
@@ -37,7 +37,7 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
         else:
             entries = walk(repository, entry, b"/".join(parts), arguments.recursive)
         if context.json:
-            _show_json_array(record(path, entry) for path, entry in entries)
+            show_json_array(record(path, entry) for path, entry in entries)
             return exits.DONE
         for path, entry in entries:
             show(_long(path, entry) if arguments.long else printable(path) + _mark(entry))
@@ -81,18 +81,6 @@ def record(path: bytes, entry: Entry) -> dict[str, Any]:
         "nlink": entry.nlink,
         "hash": name.hex() if (name := entry.tree or entry.hash) else None,
     }
-
-
-def _show_json_array(records: Iterator[dict[str, Any]]) -> None:
-    """One document, written as it is made: a listing of millions fits."""
-    import msgspec
-
-    show("[")
-    comma = ""
-    for item in records:
-        show(comma + msgspec.json.encode(item).decode())
-        comma = ","
-    show("]")
 
 
 def time_text(ns: int) -> str:

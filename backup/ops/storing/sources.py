@@ -66,6 +66,13 @@ def plan_sources(paths: Iterable[bytes]) -> Sources:
     return Sources(top, kept, _choice(top, kept), notices, missing)
 
 
+def narrow(sources: Sources, path: bytes) -> Sources:
+    """What lies at one path below the top, and nothing else."""
+    if path == sources.top:
+        return sources
+    return sources._replace(paths=[path], choice=_choice(sources.top, [path]), notices=[], missing=[])
+
+
 def _choice(top: bytes, paths: list[bytes]) -> "Choice":
     root: Choice = {}
     for path in paths:

@@ -18,7 +18,6 @@ from backup.ops.storing.intake import Intake, ObjectWriter
 from backup.ops.storing.listing import Listing, list_directory
 from backup.ops.storing.monitor import Counts, Monitor
 from backup.ops.storing.parent import ParentDirectory, open_parent
-from backup.ops.storing.readers import ContentSettings, Readers
 from backup.ops.storing.sources import Choice, Sources
 from backup.ops.storing.unchanged import Comparison, Settings
 from backup.snapshots.tree import ROOT_NAME, Buffer
@@ -36,17 +35,35 @@ class Writer(TreeStore, ObjectWriter, Protocol):
     def has(self, object_id: ObjectId) -> bool: ...
 
 
+class Reading(Protocol):
+    """Who reads files. Closed in the end; `Readers` says what each of these does."""
+
+    def submit(self, batch: Batch) -> None: ...
+
+    @property
+    def busy(self) -> bool: ...
+
+    def poll(self) -> None: ...
+
+    def wait(self) -> None: ...
+
+    def finish(self) -> None: ...
+
+    def settle(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
 class Walk:
     """One backup's walk. Used once, then closed."""
 
     def __init__(
         self,
         writer: Writer,
-        content: ContentSettings,
         read_tree: Callable[[ObjectId], Buffer],
         settings: Settings,
         monitor: Monitor,
-        workers: int,
+        reading: Callable[[Intake], Reading],
     ) -> None:
         self.counts = Counts()
         self._read_tree = read_tree
@@ -55,7 +72,7 @@ class Walk:
         comparison = Comparison(settings, writer.has)
         self._directories = Directories(writer, read_tree, comparison, self.counts, monitor)
         self._entries = Entries(writer, self._directories, comparison, self.counts, monitor)
-        self._readers = Readers(Intake(writer, self._entries), content, workers)
+        self._readers = reading(Intake(writer, self._entries))
         self._files = Gatherer(self._submit)
 
     def run(self, sources: Sources, parent: ParentDirectory | None) -> ObjectId:

@@ -1,0 +1,76 @@
+"""Looking at the live tree as a backup would, and storing nothing: for status, diff and approval."""
+
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+from backup.model.ids import ObjectId
+from backup.ops.backup import BackupOptions, DryWriter, open_walk, parent_root
+from backup.ops.storing.glance import Glance
+from backup.ops.storing.intake import Intake
+from backup.ops.storing.monitor import Counts, Monitor
+from backup.ops.storing.readers import Readers
+from backup.ops.storing.sources import Sources
+from backup.ops.storing.walk import Reading
+from backup.repository import Repository
+from backup.snapshots.difference import Spot
+from backup.snapshots.directory import Directory
+from backup.snapshots.manifest import Snapshot
+from backup.snapshots.tree import Buffer
+
+
+class Scan(NamedTuple):
+    """The live tree as a snapshot would have it; `read` gives its trees and those of the repository."""
+
+    root: ObjectId
+    read: Callable[[ObjectId], Buffer]
+    counts: Counts
+
+    @property
+    def spot(self) -> Spot:
+        return Directory(self.root, self.read, root=True).at(0)
+
+
+def scan(
+    repository: Repository,
+    sources: Sources,
+    parent: Snapshot | None,
+    options: BackupOptions,
+    monitor: Monitor,
+    *,
+    read_files: bool = False,
+    clock: Callable[[], int] = time.time_ns,
+) -> Scan:
+    """Compares the live tree with the parent's trees: those of unchanged directories are taken over.
+
+    With `read_files`, what looks different is read, to know its content. Raises as `backup` does.
+    """
+    keeper = TreeKeeper(repository)
+    reading: Callable[[Intake], Reading] = partial(Glance, settings=repository.config)
+    if read_files:
+        reading = partial(Readers, settings=repository.config, workers=0)
+    walk = open_walk(repository, keeper, parent, options, clock(), monitor, reading)
+    try:
+        root = walk.run(sources, parent_root(repository, parent, monitor))
+    finally:
+        walk.close()
+    return Scan(root, keeper.tree, walk.counts)
+
+
+class TreeKeeper(DryWriter):
+    """Keeps in memory the trees that the repository lacks: as many as there are changed directories."""
+
+    def __init__(self, repository: Repository) -> None:
+        super().__init__(repository)
+        self._trees: dict[ObjectId, bytes] = {}
+
+    def store_tree(self, data: bytes) -> ObjectId:
+        object_id = super().store_tree(data)
+        if object_id in self._new:
+            self._trees[object_id] = data
+        return object_id
+
+    def tree(self, object_id: ObjectId) -> Buffer:
+        found = self._trees.get(object_id)
+        return self._repository.tree(object_id) if found is None else found
