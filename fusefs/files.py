@@ -25,7 +25,6 @@ class Files:
         self._workers = workers
         self._room = room
         self._kept: OrderedDict[int, Content] = OrderedDict()
-        self._last: Content | None = None
 
     def content(self, ino: int) -> Content:
         content = self._kept.get(ino)
@@ -44,7 +43,7 @@ class Files:
 
     def read(self, unique: int, ino: int, offset: int, size: int) -> Buffer | None:
         """The bytes; None when a worker replies with them."""
-        content = self._last = self.content(ino)
+        content = self.content(ino)
         if offset or size < content.size:
             self._keep(ino, content)  # all others are read by one request
         data = content.read_now(offset, size)
@@ -52,12 +51,6 @@ class Files:
             return whole(ino, content, data, offset, size)
         self._workers.start(lambda: self._read(unique, ino, content, offset, size))
         return None
-
-    def read_ahead(self) -> None:
-        """Goes on with what was read last."""
-        content, self._last = self._last, None
-        if content is not None:
-            content.read_ahead()
 
     def _read(self, unique: int, ino: int, content: Content, offset: int, size: int) -> Callable[[], None]:
         """In a worker."""

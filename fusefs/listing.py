@@ -1,6 +1,9 @@
 """An open directory: entries in the kernel's portions, from any position it comes back to."""
 
 import errno
+import itertools
+import stat
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from itertools import chain
 
@@ -10,8 +13,10 @@ from fusefs.protocol import DIRENT, DIRENTPLUS, REQUEST_SIZE
 from fusefs.view import Attributes, View
 
 #: Positions 0 and 1 are `.` and `..`: the view's position `n` is the kernel's `n + 2`.
-_DOTS = (b".", b"..")
-_SHIFT = len(_DOTS)
+_SHIFT = 2
+
+#: Listings that are kept without a handle.
+_MOST_KEPT = 64
 
 #: Equal to no position the kernel asks for.
 _LOST = -1
@@ -26,8 +31,43 @@ Filled = tuple[int, int, tuple[Entry, ...]]
 _reply = memoryview(bytearray(REQUEST_SIZE))
 
 
+class Listings:
+    """All that are open: by handle, or by inode where the kernel opens directories by itself."""
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+        self._numbers = itertools.count(1)
+        self._open: dict[int, Listing] = {}
+        self._kept: OrderedDict[int, Listing] = OrderedDict()
+
+    def open(self, ino: int) -> int:
+        """A handle; never 0."""
+        handle = next(self._numbers)
+        self._open[handle] = Listing(self._view, ino)
+        return handle
+
+    def close(self, handle: int) -> None:
+        self._open.pop(handle, None)
+
+    def read(self, ino: int, handle: int, position: int, size: int, plus: bool) -> memoryview:
+        """As `Listing.read`. Handle 0: opened by the kernel."""
+        if handle:
+            listing = self._open.get(handle)
+            if listing is None:
+                raise Refused(errno.EBADF)
+            return listing.read(position, size, plus)
+        # It goes on where it was, as long as one at a time lists the directory.
+        listing = self._kept.pop(ino, None) or Listing(self._view, ino)
+        reply = listing.read(position, size, plus)
+        if reply:
+            self._kept[ino] = listing
+            if len(self._kept) > _MOST_KEPT:
+                self._kept.popitem(last=False)
+        return reply
+
+
 class Listing:
-    """One directory handle. Used from the driver's loop only.
+    """One directory being listed. Used from the driver's loop only.
 
     The kernel asks for some 20 to 180 entries at a time, so the iteration is kept open from one
     portion to the next, and with it the entry that did not fit any more.
@@ -54,12 +94,16 @@ class Listing:
         return _reply[:end]
 
     def _from(self, position: int) -> Iterator[Entry]:
-        dots = (
-            (name, self._view.lookup(self._ino, name), number - 1)
-            for number, name in enumerate(_DOTS)
-            if number >= position
-        )
-        return chain(dots, self._view.entries(self._ino, max(position - _SHIFT, 0)))
+        entries = self._view.entries(self._ino, max(position - _SHIFT, 0))
+        if position >= _SHIFT:
+            return entries
+        # Of these the kernel takes the number and the kind alone.
+        dots = ((b".", self._ino), (b"..", self._view.parent(self._ino)))
+        bare = [
+            (name, Attributes(ino, stat.S_IFDIR, *bytes(len(Attributes._fields) - 2)), number - 1)
+            for number, (name, ino) in enumerate(dots)
+        ]
+        return chain(bare[position:], entries)
 
     def _fill_plus(self, entries: Iterable[Entry], room: int, position: int) -> Filled:
         """Writes entries with attributes."""

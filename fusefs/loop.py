@@ -24,6 +24,10 @@ _LONGEST_LOOK = 60_000
 _SHORTEST_LOOK = 4_000
 
 
+#: Milliseconds of sleep in poll(2), which is cheaper than in trio; signals and timers wait meanwhile.
+_NAP = 2
+
+
 class Loop:
     """Answers requests until the mount ends. Everything runs in trio's thread."""
 
@@ -31,14 +35,11 @@ class Loop:
         self,
         device: Device,
         answer: Callable[[memoryview], None],
-        work_ahead: Callable[[], None],
         busy: Callable[[], object],
     ) -> None:
-        """`work_ahead` is called when no request is there, while the client works on the last reply.
-        `busy` tells whether threads are at work that need the processor more than a look does."""
+        """`busy` tells whether threads are at work that need the processor more than a look does."""
         self._device = device
         self._answer = answer
-        self._work_ahead = work_ahead
         self._busy = busy
         self._poll = select.poll()
         self._poll.register(device.descriptor, select.POLLIN)
@@ -70,16 +71,14 @@ class Loop:
         return True
 
     def _comes_soon(self) -> bool:
-        """Uses the time until the client has worked on its reply, then looks for a few microseconds."""
-        if not self._may_look or self._busy():
-            return False
-        self._work_ahead()
+        """Looks for a few microseconds, then sleeps without trio for a moment."""
         poll = self._poll.poll
-        end = perf_counter_ns() + self._look_ns
-        while perf_counter_ns() < end:
-            if poll(0):
-                return True
-        return False
+        if self._may_look and not self._busy():
+            end = perf_counter_ns() + self._look_ns
+            while perf_counter_ns() < end:
+                if poll(0):
+                    return True
+        return bool(poll(_NAP))
 
     async def _sleep(self) -> None:
         """Waits in trio; adapts how long the next look takes to how long this lasted."""

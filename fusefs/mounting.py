@@ -75,7 +75,7 @@ async def _serve(
         stack.callback(workers.close)
         stack.callback(workers.wait, _GRACE)
         requests = Requests(view, device, workers)
-        loop = Loop(device, requests.answer, requests.work_ahead, lambda: workers.pending)
+        loop = Loop(device, requests.answer, lambda: workers.pending)
         mount = mounted_at(os.fsencode(mountpoint))
         if mount is not None:
             stack.enter_context(name_of_driver(mount))

@@ -89,6 +89,9 @@ class Presented:
     def timeout(self, ino: int) -> float:
         return self._view.timeout(ino)
 
+    def parent(self, ino: int) -> int:
+        return self._view.parent(ino)
+
     def target(self, ino: int) -> bytes:
         return self._view.target(ino)
 

@@ -1,7 +1,6 @@
 """The kernel's requests, answered from a view. No handler knows what it shows."""
 
 import errno
-import itertools
 import mmap
 import os
 from collections.abc import Callable
@@ -10,7 +9,7 @@ from fusefs.attributes import BLOCK, absent, attr_out, entry_out
 from fusefs.device import Device
 from fusefs.errors import Refused, told_errno
 from fusefs.files import Files
-from fusefs.listing import Listing
+from fusefs.listing import Listings
 from fusefs.protocol import (
     ASYNC_DIO,
     ASYNC_READ,
@@ -41,7 +40,7 @@ from fusefs.protocol import (
     WRITING,
     Opcode,
 )
-from fusefs.view import View
+from fusefs.view import ROOT, View
 from fusefs.workers import Workers
 
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_TRUNC
@@ -77,10 +76,7 @@ class Requests:
         self._view = view
         self._device = device
         self._files = Files(view, device, workers)
-        #: To be called when no request is there, before waiting for one.
-        self.work_ahead = self._files.read_ahead
-        self._handles = itertools.count(1)
-        self._listings: dict[int, Listing] = {}
+        self._listings = Listings(view)
         # What is not here is answered with ENOSYS, and the kernel does not ask again, or does it itself.
         self._handlers: dict[int, Handler] = {
             **dict.fromkeys(WRITING, _refuse),
@@ -163,26 +159,23 @@ class Requests:
     # Directories
 
     def _opendir(self, unique: int, ino: int, body: memoryview) -> Reply:
-        handle = next(self._handles)
-        self._listings[handle] = Listing(self._view, ino)
+        if self._view.timeout(ROOT) >= _UNCHANGING:
+            # As with OPEN: the kernel then keeps all listings that it has read to their end.
+            raise Refused(errno.ENOSYS)
         unchanging = self._view.timeout(ino) >= _UNCHANGING
-        return OPEN_OUT.pack(handle, FOPEN_CACHE_DIR | FOPEN_KEEP_CACHE if unchanging else 0)
+        flags = FOPEN_CACHE_DIR | FOPEN_KEEP_CACHE if unchanging else 0
+        return OPEN_OUT.pack(self._listings.open(ino), flags)
 
     def _readdir(self, unique: int, ino: int, body: memoryview) -> Reply:
-        return self._list(body, plus=False)
+        handle, position, size = READ_IN.unpack_from(body)
+        return self._listings.read(ino, handle, position, size, plus=False)
 
     def _readdirplus(self, unique: int, ino: int, body: memoryview) -> Reply:
-        return self._list(body, plus=True)
-
-    def _list(self, body: memoryview, plus: bool) -> Reply:
         handle, position, size = READ_IN.unpack_from(body)
-        listing = self._listings.get(handle)
-        if listing is None:
-            raise Refused(errno.EBADF)
-        return listing.read(position, size, plus)
+        return self._listings.read(ino, handle, position, size, plus=True)
 
     def _releasedir(self, unique: int, ino: int, body: memoryview) -> Reply:
-        self._listings.pop(RELEASE_IN.unpack_from(body)[0], None)
+        self._listings.close(RELEASE_IN.unpack_from(body)[0])
         return b""
 
     # Extended attributes

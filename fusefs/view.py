@@ -13,7 +13,7 @@ from typing import Protocol
 
 from backup.model.inode import Attributes, Statistics
 
-__all__ = ["Attributes", "Content", "Statistics", "View"]
+__all__ = ["ROOT", "Attributes", "Content", "Statistics", "View"]
 
 
 class Content(Protocol):
@@ -31,20 +31,20 @@ class Content(Protocol):
     def read(self, offset: int, size: int) -> bytes | memoryview:
         """The bytes at `offset`, at most `size`, to the end of the file at the most."""
 
-    def read_ahead(self) -> None:
-        """Does some work, for a millisecond at the most, that the next reads of this file or of those
-        after it are likely to need. Raises nothing."""
-
     def data_extent(self, offset: int) -> tuple[int, int]:
         """Start and end of the next data: from `offset` on, where that is not in a hole. Twice the
         file's size, where there is none."""
 
 
+ROOT = 1
+
+
 class View(Protocol):
     """A read-only file system by inode number. The root's number is 1."""
 
-    #: Seconds for which the kernel may keep what it was told (entries, attributes, absences).
-    def timeout(self, ino: int) -> float: ...
+    def timeout(self, ino: int) -> float:
+        """Seconds for which the kernel may keep what it was told (entries, attributes, absences). Where it
+        is an hour or more for the root, nothing below changes either."""
 
     #: No entry below has an extended attribute: the kernel need not ask.
     @property
@@ -54,6 +54,9 @@ class View(Protocol):
 
     def lookup(self, parent: int, name: bytes) -> Attributes:
         """Raises FileNotFoundError. `.` and `..` are answered as well."""
+
+    def parent(self, ino: int) -> int:
+        """A directory's parent; the root's is the root."""
 
     def entries(self, ino: int, start: int) -> Iterator[tuple[bytes, Attributes, int]]:
         """Name, attributes and the `start` of the next one, from position `start` (0: the first)."""

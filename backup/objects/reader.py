@@ -1,13 +1,13 @@
 """Reading objects by name: located, decoded, checked against the name, and kept for a while."""
 
-import threading
-from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import partial
 
 from backup.model.errors import Damaged
 from backup.model.ids import ObjectId, PackId
 from backup.objects.block import HEADER_SIZE, BlockKind, decode_block, read_header
+from backup.objects.cache import Block, BlockCache, BlockKey, Buffer
 from backup.objects.hashing import NameOf, misnamed
 from backup.objects.pack import BlockRecord, Place, pack_key, read_footer
 from backup.storage import Storage
@@ -16,11 +16,12 @@ from backup.storage import Storage
 CACHE_SIZE = 32 << 20
 #: Plain bytes of a block that decodes in less time than it takes to hand the work to a thread.
 QUICK_SIZE = 512 << 10
+#: Bytes of a pack that a reader may leave out and still be reading it in order.
+NEAR = 1 << 20
 #: Read from a pack's end at first: holds most footers.
 TAIL_SIZE = 64 << 10
 
-BlockKey = tuple[PackId, int]
-Buffer = bytes | memoryview
+Run = Callable[[Callable[[], None]], None]
 
 
 class ObjectReader:
@@ -42,11 +43,15 @@ class ObjectReader:
         self._locate = locate
         self._locate_again = locate_again
         self._name = name
-        self._cache = _BlockCache(cache_size)
+        self._cache = BlockCache(cache_size)
         #: Where the block begins that follows the one decoded last.
         self._following: BlockKey | None = None
-        #: The block that is likely to be read next, where blocks are read in order.
-        self._ahead: BlockKey | None = None
+        self._run_ahead: Run = _drop
+
+    def read_ahead(self, run: Run) -> None:
+        """From now on, where blocks are read in order, `run` is given the next small one to decode, and to
+        hash all of its objects. It does that in another thread. Damage is met when it is read."""
+        self._run_ahead = run
 
     def place(self, object_id: ObjectId) -> Place:
         """Raises `Damaged` where no pack is known to hold the object."""
@@ -57,6 +62,9 @@ class ObjectReader:
 
     def read(self, object_id: ObjectId) -> Buffer:
         """The object's plain bytes. Raises `Damaged`, or `OSError` where the storage fails."""
+        data = self._named(object_id)
+        if data is not None:
+            return data
         place = self.place(object_id)
         try:
             return self.read_at(object_id, place)
@@ -70,6 +78,9 @@ class ObjectReader:
 
     def read_quickly(self, object_id: ObjectId) -> Buffer | None:
         """As `read`, where the object's block is small, or decoded already; else None."""
+        data = self._named(object_id)
+        if data is not None:
+            return data
         place = self.place(object_id)
         if place.plain > QUICK_SIZE and (place.pack, place.block_offset) not in self._cache:
             return None
@@ -78,11 +89,21 @@ class ObjectReader:
         except Damaged:
             return self.read(object_id)
 
+    def _named(self, object_id: ObjectId) -> Buffer | None:
+        """The bytes, where all objects of their block were hashed: nothing is to be looked up or checked."""
+        found = self._cache.named.get(object_id)
+        if found is None:
+            return None
+        data, block = found
+        if block.following is not None:
+            self._go_on(block)
+        return data
+
     def read_at(self, object_id: ObjectId, place: Place) -> Buffer:
         key = (place.pack, place.block_offset)
         block = self._cache.get(key, lambda: self._decode(object_id, place))
         if block.following is not None:
-            self._ahead, block.following = block.following, None
+            self._go_on(block)
         data = memoryview(block.plain)[place.offset : place.offset + place.length]
         # Checked once for as long as the block is kept; the index may be wrong, so for this very range.
         checked = object_id, place.offset, place.length
@@ -93,37 +114,54 @@ class ObjectReader:
             block.checked.add(checked)
         return data
 
-    def read_ahead(self) -> None:
-        """Decodes the block that is likely to be read next, if it is small. Damage is met when it is read."""
-        key, self._ahead = self._ahead, None
-        if key is not None and key not in self._cache:
-            with suppress(Damaged, OSError):
-                self._decode_small(key)
+    def _is_near(self, key: BlockKey) -> bool:
+        """Whether the block follows the one decoded last, or comes soon after it."""
+        return self._following is not None and (
+            key[0] == self._following[0] and 0 <= key[1] - self._following[1] <= NEAR
+        )
 
-    def _decode_small(self, key: BlockKey) -> None:
+    def _go_on(self, block: Block) -> None:
+        """The first object is read of a block that was decoded ahead."""
+        key, block.following = block.following, None
+        if key is not None:
+            self._run_ahead(partial(self._prepare, key))
+
+    def _prepare(self, key: BlockKey) -> None:
+        what = f"pack {key[0].hex()[:12]}"
+        with suppress(Damaged, OSError):
+            if key not in self._cache:
+                self._decode_small(key, what)
+            self._cache.name_objects(key, self._name, what)
+
+    def _decode_small(self, key: BlockKey, what: str) -> None:
         pack, offset = key
-        what = f"pack {pack.hex()[:12]}"
         header = read_header(self._read_pack(pack, offset, HEADER_SIZE, what), what)
         if header.kind == BlockKind.DATA and header.plain <= QUICK_SIZE:
             size = HEADER_SIZE + header.stored
-            block = _Block(decode_block(self._read_pack(pack, offset, size, what), what)[1])
+            block = Block(*decode_block(self._read_pack(pack, offset, size, what), what))
             block.following = self._following = pack, offset + size
             self._cache.get(key, lambda: block)
 
-    def _decode(self, object_id: ObjectId, place: Place) -> "_Block":
-        following = place.pack, place.block_offset + place.block_size
-        if self._following == (place.pack, place.block_offset):
-            self._ahead = following
+    def _decode(self, object_id: ObjectId, place: Place) -> Block:
+        key, following = (place.pack, place.block_offset), (place.pack, place.block_offset + place.block_size)
+        if self._is_near(key):
+            # This one is in the making, and is only hashed there.
+            self._run_ahead(partial(self._prepare, key))
+            self._run_ahead(partial(self._prepare, following))
         self._following = following
         what = _what(object_id, place)
         data = self._read_pack(place.pack, place.block_offset, place.block_size, what)
-        return _Block(decode_block(data, what)[1])
+        return Block(*decode_block(data, what))
 
     def _read_pack(self, pack: PackId, offset: int, size: int, what: str) -> bytes:
         try:
             return self._storage.read(pack_key(pack), offset, size)
         except FileNotFoundError:
             raise Damaged(f"{what}: the pack is missing from the repository") from None
+
+
+def _drop(task: Callable[[], None]) -> None:
+    """Reads nothing ahead."""
 
 
 def _what(object_id: ObjectId, place: Place) -> str:
@@ -142,59 +180,3 @@ def read_pack_footer(storage: Storage, pack: PackId, size: int) -> tuple[BlockRe
         if not isinstance(blocks, int):
             return blocks
         need = blocks
-
-
-class _Block:
-    __slots__ = ("checked", "following", "plain")
-
-    def __init__(self, plain: Buffer) -> None:
-        self.plain = plain
-        #: Of a block decoded ahead and not read yet: the one after it.
-        self.following: BlockKey | None = None
-        self.checked: set[tuple[ObjectId, int, int]] = set()
-
-
-class _BlockCache:
-    """The blocks used last. Each is decoded by one thread, however many ask for it."""
-
-    def __init__(self, size: int) -> None:
-        self._room = size
-        self._blocks: OrderedDict[BlockKey, _Block] = OrderedDict()
-        self._loading: dict[BlockKey, threading.Event] = {}
-        self._lock = threading.Lock()
-
-    def __contains__(self, key: BlockKey) -> bool:
-        return key in self._blocks
-
-    def get(self, key: BlockKey, load: Callable[[], _Block]) -> _Block:
-        while True:
-            with self._lock:
-                block = self._blocks.get(key)
-                if block is not None:
-                    self._blocks.move_to_end(key)
-                    return block
-                waiting = self._loading.get(key)
-                if waiting is None:
-                    self._loading[key] = threading.Event()
-                    break
-            waiting.wait()
-        try:
-            block = load()
-            with self._lock:
-                self._keep(key, block)
-            return block
-        finally:
-            with self._lock:
-                self._loading.pop(key).set()
-
-    def drop(self, key: BlockKey) -> None:
-        with self._lock:
-            block = self._blocks.pop(key, None)
-            if block is not None:
-                self._room += len(block.plain)
-
-    def _keep(self, key: BlockKey, block: _Block) -> None:
-        self._blocks[key] = block
-        self._room -= len(block.plain)
-        while self._room < 0 and len(self._blocks) > 1:
-            self._room += len(self._blocks.popitem(last=False)[1].plain)

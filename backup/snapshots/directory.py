@@ -91,6 +91,8 @@ class Directory:
         """The page that holds a position, and the position in it."""
         if not 0 <= position < len(self):
             raise IndexError(position)
+        if len(self._totals) == 1:
+            return self._pages[0], position
         number = bisect_right(self._totals, position)
         return self.page(number), position - (self._totals[number - 1] if number else 0)
 

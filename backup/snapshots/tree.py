@@ -195,6 +195,10 @@ class Page:
         start = HEADER.size + position * STAT.size
         return self.plain[start : start + STAT.size]
 
+    def record(self, position: int) -> tuple[int, ...]:
+        """The stat record, as `STAT` has it."""
+        return STAT.unpack_from(self.plain, HEADER.size + position * STAT.size)
+
     def ref(self, position: int) -> tuple[ObjectId, int, int, int, int]:
         return REF.unpack_from(self.plain, self._refs + position * REF.size)
 

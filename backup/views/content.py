@@ -32,9 +32,6 @@ class BytesContent:
     def data_extent(self, offset: int) -> tuple[int, int]:
         return min(offset, self.size), self.size
 
-    def read_ahead(self) -> None:
-        pass
-
 
 class ChunkContent:
     """A file of one chunk: most files. Several threads may read at once."""
@@ -75,9 +72,6 @@ class ChunkContent:
 
     def data_extent(self, offset: int) -> tuple[int, int]:
         return min(offset, self.size), self.size
-
-    def read_ahead(self) -> None:
-        self._reader.read_ahead()
 
     def _part(self, data: Buffer, offset: int, size: int) -> Buffer:
         if len(data) != self.size:
@@ -126,9 +120,6 @@ class FileContent:
             end = self._ends[number]
             number += 1
         return min(offset, self.size), end
-
-    def read_ahead(self) -> None:
-        self._reader.read_ahead()
 
     def _read(self, offset: int, size: int, read: Callable[[ObjectId], Buffer | None]) -> Buffer | None:
         end = min(offset + size, self.size)

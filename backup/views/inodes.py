@@ -45,7 +45,7 @@ class InodeView:
         if name == b".":
             return self.attributes(parent)
         if name == b"..":
-            return self.attributes(self._above(parent))
+            return self.attributes(self.parent(parent))
         folder = self._folders[number]
         position = folder.find(name)
         if position < 0:
@@ -78,7 +78,8 @@ class InodeView:
             ino = self._entered[number]
         return b"/".join(reversed(parts)) or b"."
 
-    def _above(self, ino: int) -> int:
+    def parent(self, ino: int) -> int:
+        """A directory's parent; the root's is the root."""
         return ROOT if ino == ROOT else self._entered[_split(ino)[0]]
 
     def _node(self, ino: int) -> Node:

@@ -10,6 +10,7 @@ from backup.model.entry import Extent
 from backup.model.errors import Damaged
 from backup.model.ids import NO_OBJECT, ObjectId, SnapshotId
 from backup.model.inode import Attributes
+from backup.objects.ahead import Background
 from backup.objects.hashing import NameOf
 from backup.objects.reader import ObjectReader
 from backup.snapshots.directory import Directory, decode_entry
@@ -44,6 +45,8 @@ class Directories:
 
     def __init__(self, trees: Trees, room: int = CACHE_ENTRIES) -> None:
         self.trees = trees
+        self.reader = trees.reader
+        self.reader.read_ahead(Background())
         self._room = room
         self._kept: OrderedDict[ObjectId, Directory] = OrderedDict()
 
@@ -135,11 +138,11 @@ class SnapshotNode:
         return dict(decode_entry(self._page, self._position, self._read).xattrs).get(name)
 
     def open(self, describe: Describe) -> FileContent | ChunkContent:
-        record = STAT.unpack(self._page.stat(self._position))
-        if not stat.S_ISREG(record[0]):
+        record = self._page.record(self._position)
+        if record[0] & 0o170000 != stat.S_IFREG:
             raise OSError(errno.EINVAL, "not a regular file")
         scope = self._scope
-        reader, allow_damaged = scope.directories.trees.reader, scope.options.allow_damaged
+        reader, allow_damaged = scope.directories.reader, scope.options.allow_damaged
         chunk = self._page.ref(self._position)[0]
         if chunk != NO_OBJECT:
             return ChunkContent(reader, chunk, record[4], describe, allow_damaged)
@@ -179,7 +182,7 @@ class SnapshotNode:
             if stat.S_ISREG(self._mode):
                 for extent in self._extents():
                     if extent.chunk is not None:
-                        self._scope.directories.trees.reader.read(extent.chunk)
+                        self._scope.directories.reader.read(extent.chunk)
             elif stat.S_ISDIR(self._mode):
                 self._scope.directories.get(self._page.ref(self._position)[0])
         except Damaged:

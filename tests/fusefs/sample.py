@@ -43,9 +43,6 @@ class Bytes:
     def read(self, offset: int, size: int) -> bytes | memoryview:
         return self.data[offset : offset + size]
 
-    def read_ahead(self) -> None:
-        pass
-
     def data_extent(self, offset: int) -> tuple[int, int]:
         return min(offset, self.size), self.size
 
@@ -133,6 +130,8 @@ class Sample:
         self.parents: dict[int, int] = {1: 1}
         self.without_xattrs = False
         self.seconds = math.inf
+        #: In place of `seconds`, by inode.
+        self.timeouts: dict[int, float] = {}
         self.nodes[1] = Node(self._attributes(1, stat.S_IFDIR | 0o755), {})
 
     def _attributes(self, ino: int, mode: int, length: int = 0, **changes: int) -> Attributes:
@@ -161,7 +160,7 @@ class Sample:
         return ino
 
     def timeout(self, ino: int) -> float:
-        return self.seconds
+        return self.timeouts.get(ino, self.seconds)
 
     def attributes(self, ino: int) -> Attributes:
         return self.nodes[ino].attributes
@@ -177,6 +176,9 @@ class Sample:
             _raise_as(name)
             raise FileNotFoundError(name)
         return self.attributes(children[name])
+
+    def parent(self, ino: int) -> int:
+        return self.parents[ino]
 
     def entries(self, ino: int, start: int) -> Iterator[tuple[bytes, Attributes, int]]:
         children = list((self.nodes[ino].children or {}).items())

@@ -122,8 +122,7 @@ def test_attributes_to_the_byte(mount: Mount) -> None:
 
 
 def test_a_listing_with_attributes_to_the_byte(mount: Mount) -> None:
-    handle = mount.ask(Opcode.OPENDIR, bytes(8))[:8]
-    assert handle == struct.pack("=Q", 1)
+    handle = bytes(8)  # the kernel opened it by itself
     # Room for three: the fourth is kept for the next portion.
     reply = mount.ask(Opcode.READDIRPLUS, handle + struct.pack("=QI20x", 2, 3 * 160 + 150))
     empty, large = attr(3, 0o100644, 0, 0), attr(4, 0o100644, len(LARGE), -(-len(LARGE) // 512))
@@ -139,7 +138,9 @@ def test_a_listing_with_attributes_to_the_byte(mount: Mount) -> None:
 
 
 def test_a_listing_without_attributes_to_the_byte(mount: Mount) -> None:
+    mount.view.seconds = 1
     handle = mount.ask(Opcode.OPENDIR, bytes(8))[:8]
+    assert handle == struct.pack("=Q", 1)
     reply = mount.ask(Opcode.READDIR, handle + struct.pack("=QI20x", 0, 3 * 32))
     rows = ((1, 1, b"." + bytes(7), 1, 4), (1, 2, b".." + bytes(6), 2, 4), (2, 3, b"small" + bytes(3), 5, 8))
     assert reply == b"".join(
@@ -148,12 +149,12 @@ def test_a_listing_without_attributes_to_the_byte(mount: Mount) -> None:
 
 
 def test_too_little_room_for_an_entry_is_not_the_end(mount: Mount) -> None:
-    handle = mount.ask(Opcode.OPENDIR, bytes(8))[:8]
-    assert mount.refused(Opcode.READDIRPLUS, handle + struct.pack("=QI20x", 0, 100)) == errno.EINVAL
-    assert mount.ask(Opcode.READDIRPLUS, handle + struct.pack("=QI20x", 0, 200))[152:153] == b"."
+    assert mount.refused(Opcode.READDIRPLUS, struct.pack("=QQI20x", 0, 0, 100)) == errno.EINVAL
+    assert mount.ask(Opcode.READDIRPLUS, struct.pack("=QQI20x", 0, 0, 200))[152:153] == b"."
 
 
 def test_a_closed_directory_is_no_directory(mount: Mount) -> None:
+    mount.view.seconds = 1
     handle = mount.ask(Opcode.OPENDIR, bytes(8))[:8]
     assert mount.ask(Opcode.RELEASEDIR, handle + bytes(16)) == b""
     assert mount.refused(Opcode.READDIR, handle + bytes(32)) == errno.EBADF
@@ -161,8 +162,30 @@ def test_a_closed_directory_is_no_directory(mount: Mount) -> None:
 
 @pytest.mark.parametrize(("seconds", "flags"), [(1e9, 0b1010), (0.4, 0)])
 def test_the_kernel_keeps_listings_of_what_never_changes(mount: Mount, seconds: float, flags: int) -> None:
-    mount.view.seconds = seconds
-    assert mount.ask(Opcode.OPENDIR, bytes(8)) == struct.pack("=QII", 1, flags, 0)
+    mount.view.seconds, mount.view.timeouts = 0.4, {mount.ino(b"names"): seconds}
+    reply = mount.ask(Opcode.OPENDIR, bytes(8), ino=mount.ino(b"names"))
+    assert reply == struct.pack("=QII", 1, flags, 0)
+
+
+def test_where_nothing_changes_the_kernel_is_told_not_to_ask_for_directories_either() -> None:
+    mount = Mount(sample(1000))
+    assert mount.refused(Opcode.OPENDIR, bytes(8)) == errno.ENOSYS
+    many = mount.ino(b"many")
+    at, names = 0, []
+    # Two who list it at once, in portions.
+    while True:
+        reply, again = (
+            mount.ask(Opcode.READDIR, struct.pack("=QQI20x", 0, at, 4096), ino=many) for _ in range(2)
+        )
+        assert reply == again
+        if not reply:
+            break
+        start = 0
+        while start < len(reply):
+            _, at, length = struct.unpack_from("=QQI", reply, start)
+            names.append(reply[start + 24 : start + 24 + length])
+            start += 24 + -(-length // 8) * 8
+    assert names == [b".", b"..", *(b"entry-%06d" % number for number in range(1000))]
 
 
 def test_an_absent_name_is_kept_as_long_as_its_directory_says(mount: Mount) -> None:

@@ -202,6 +202,20 @@ def _at_most(times: int) -> Callable[[], None]:
     return step
 
 
+class Later:
+    """Does what it is given when it is told to."""
+
+    def __init__(self) -> None:
+        self.tasks: list[Callable[[], None]] = []
+
+    def __call__(self, task: Callable[[], None]) -> None:
+        self.tasks.append(task)
+
+    def work(self) -> None:
+        while self.tasks:
+            self.tasks.pop(0)()
+
+
 #: Each a block of its own.
 IN_ORDER = [bytes([number]) * 400_000 for number in range(6)]
 
@@ -209,24 +223,64 @@ IN_ORDER = [bytes([number]) * 400_000 for number in range(6)]
 def test_the_next_block_is_decoded_ahead_where_blocks_are_read_in_order() -> None:
     stored = Stored(IN_ORDER)
     reader = stored.reader(1 << 30)
+    ahead = Later()
+    reader.read_ahead(ahead)
     for number, piece in enumerate(IN_ORDER):
         reads = stored.storage.reads
         assert reader.read(name(piece)) == piece
         # The first two show the order; from then on each was decoded ahead.
         assert stored.storage.reads - reads == (1 if number < 2 else 0)
-        reader.read_ahead()
+        ahead.work()
         reads = stored.storage.reads
-        reader.read_ahead()
+        assert reader.read(name(piece)) == piece
+        ahead.work()
         assert stored.storage.reads == reads, "once for each block that is read"
+
+
+def test_objects_of_a_block_that_was_decoded_ahead_are_neither_looked_up_nor_checked_again() -> None:
+    pieces = [bytes([number]) * 100_000 for number in range(12)]
+    stored = Stored(pieces)
+    asked: list[ObjectId] = []
+
+    def locate(object_id: ObjectId) -> Place | None:
+        asked.append(object_id)
+        return stored.places.get(object_id)
+
+    reader = ObjectReader(stored.storage, locate, name, cache_size=1 << 30)
+    ahead = Later()
+    reader.read_ahead(ahead)
+    for piece in pieces:
+        assert reader.read(name(piece)) == piece
+        assert reader.read_quickly(name(piece)) == piece
+        ahead.work()
+    assert len(asked) < len(pieces)
+    asked.clear()
+    assert [reader.read(name(piece)) for piece in pieces[-4:]] == pieces[-4:]
+    assert not asked
+
+
+def test_what_was_decoded_ahead_is_given_up_with_its_block() -> None:
+    stored = Stored(IN_ORDER)
+    reader = stored.reader(900_000)
+    ahead = Later()
+    reader.read_ahead(ahead)
+    for piece in [*IN_ORDER, *IN_ORDER]:
+        assert reader.read(name(piece)) == piece
+        ahead.work()
+    reads = stored.storage.reads
+    assert reader.read(name(IN_ORDER[0])) == IN_ORDER[0]
+    assert stored.storage.reads == reads + 1
 
 
 def test_nothing_is_decoded_ahead_of_reads_that_jump() -> None:
     stored = Stored(IN_ORDER)
     reader = stored.reader(1 << 30)
-    for number in (4, 1, 3, 0, 2):
+    ahead = Later()
+    reader.read_ahead(ahead)
+    for number in (5, 4, 3, 2, 1, 0):
         reader.read(name(IN_ORDER[number]))
-        reader.read_ahead()
-    assert stored.storage.reads == 5
+        ahead.work()
+    assert stored.storage.reads == 6
 
 
 def test_damage_ahead_is_met_when_it_is_read() -> None:
@@ -235,9 +289,11 @@ def test_damage_ahead_is_met_when_it_is_read() -> None:
     whole = stored.storage.files[stored.key]
     stored.storage.files[stored.key] = whole[: start + 2] + b"?" + whole[start + 3 :]
     reader = stored.reader(1 << 30)
+    ahead = Later()
+    reader.read_ahead(ahead)
     for piece in IN_ORDER[:2]:
         reader.read(name(piece))
-        reader.read_ahead()
+        ahead.work()
     with pytest.raises(Damaged):
         reader.read(name(IN_ORDER[2]))
     assert reader.read(name(IN_ORDER[3])) == IN_ORDER[3]
