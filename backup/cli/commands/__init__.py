@@ -21,4 +21,5 @@ COMMANDS = (
     "rewrite",
     "check",
     "index",
+    "stats",
 )

@@ -1,0 +1,107 @@
+"""What a repository takes, and which snapshot how much of it."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+
+from backup.model.ids import ObjectId, SnapshotId
+from backup.objects.pack import Place
+from backup.ops.measuring.amounts import Amount, Divided, by_references, divide, total
+from backup.ops.measuring.reach import Reach
+from backup.repository import Repository
+from backup.snapshots.manifest import Snapshot
+
+#: Objects that are looked up at once.
+BATCH = 1 << 14
+
+
+@dataclass
+class Stats:
+    """`snapshots` are oldest first, `divided` in their order. Sizes in bytes.
+
+    `missing` counts objects that are reached and have no place; `damaged` trees that cannot be read, and
+    with them all below is not counted. `unreachable` is what no snapshot reaches.
+    """
+
+    snapshots: list[Snapshot]
+    divided: list[Divided]
+    #: What each set of snapshots reaches; a set is a number, with a bit for each of `snapshots`.
+    by_set: dict[int, Amount]
+    data: Amount
+    trees: Amount
+    unreachable: Amount
+    missing: int
+    damaged: int
+    packs: int
+    packs_size: int
+    segments: int
+    segments_size: int
+    index_size: int
+    references: dict[int, Amount] = field(default_factory=dict)
+
+    @property
+    def reached(self) -> Amount:
+        return self.data + self.trees
+
+    def only_in(self, chosen: Iterable[SnapshotId]) -> Amount:
+        """What none but these reach: what pruning frees once they are forgotten."""
+        wanted = set(chosen)
+        bits = sum(1 << number for number, each in enumerate(self.snapshots) if each.id in wanted)
+        return total(amount for snapshots, amount in self.by_set.items() if not snapshots & ~bits)
+
+
+def stats(repository: Repository) -> Stats:
+    """Looks at every tree that a snapshot reaches, and at where each object lies; reads no data."""
+    snapshots = repository.snapshots()
+    reach = Reach(repository.tree)
+    reach.add([snapshot.root for snapshot in snapshots])
+    count = _Count(reach)
+    packs = dict(repository.stored_packs())
+    for name, place in _places(repository):
+        if place.pack in packs:
+            count.add(name, place)
+    segments = [size for _, size in repository.storage.list("index")]
+    return Stats(
+        snapshots=snapshots,
+        divided=divide(len(snapshots), count.by_set),
+        by_set=count.by_set,
+        data=count.data,
+        trees=count.trees,
+        unreachable=count.unreachable,
+        missing=reach.objects - count.data.objects - count.trees.objects,
+        damaged=len(reach.damaged),
+        packs=len(packs),
+        packs_size=sum(packs.values()),
+        segments=len(segments),
+        segments_size=sum(segments),
+        index_size=repository.index.status().bytes,
+        references=by_references(count.by_set),
+    )
+
+
+class _Count:
+    def __init__(self, reach: Reach) -> None:
+        self._reach = reach
+        self.by_set: dict[int, Amount] = {}
+        self.data = Amount()
+        self.trees = Amount()
+        self.unreachable = Amount()
+
+    def add(self, name: ObjectId, place: Place) -> None:
+        stored = place.block_size * place.length / max(place.plain, 1)
+        for objects, kind in ((self._reach.data, self.data), (self._reach.trees, self.trees)):
+            if (snapshots := objects.get(name)) is not None:
+                kind.add(place.length, stored)
+                self.by_set.setdefault(snapshots, Amount()).add(place.length, stored)
+                return
+        self.unreachable.add(place.length, stored)
+
+
+def _places(repository: Repository) -> Iterator[tuple[ObjectId, Place]]:
+    """Every object of the repository, once, and where it is read from."""
+    names = repository.index.objects()
+    while batch := list(islice(names, BATCH)):
+        yield from repository.index.places(batch).items()
+    unlisted = repository.unlisted()
+    listed = repository.index.places(unlisted)
+    yield from ((name, place) for name, place in unlisted.items() if name not in listed)
