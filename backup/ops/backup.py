@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 
+import msgspec
+
 from backup import __version__
 from backup.model.errors import ImbfsError, Stopped
 from backup.model.ids import ObjectId, SnapshotId
@@ -156,7 +158,7 @@ def open_walk(
         started_ns=started,
         parent_started_ns=0 if parent is None else parent.body.started_ns,
         read_all=options.read_all,
-        distrust=repository.has_lost_packs(),
+        distrust=repository.lacks_something(),
         skip=frozenset({repository_identity(repository)}),
     )
     return Walk(writer, repository.tree, settings, monitor, reading)
@@ -218,6 +220,7 @@ def _body(
         parent=None if parent is None else parent.id,
         program=f"imbfs {__version__}",
         statistics=statistics,
+        config=msgspec.to_builtins(repository.config),
     )
 
 

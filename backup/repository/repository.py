@@ -15,7 +15,7 @@ from typing import Self, TypeVar
 
 from backup.index import Index, index_paths
 from backup.index.location import INDEX_NAME
-from backup.model.errors import Damaged, ImbfsError, NoRepository
+from backup.model.errors import CannotStore, Damaged, ImbfsError, NoRepository
 from backup.model.ids import ObjectId, PackId, SegmentId, SnapshotId
 from backup.objects.block import HEADER_SIZE, BlockKind, decode_block, object_lengths
 from backup.objects.hashing import name_of
@@ -25,6 +25,7 @@ from backup.objects.segment import PREFIX as SEGMENTS
 from backup.objects.segment import decode_segment, segment_key
 from backup.repository.comparison import compare_index
 from backup.repository.config import KEY, Config, decode_config, encode_config
+from backup.repository.missing import read_missing
 from backup.snapshots.catalogue import Catalogue
 from backup.snapshots.directory import Directory
 from backup.snapshots.manifest import Snapshot
@@ -37,6 +38,8 @@ NO_INDEX_THERE = frozenset(
 )
 #: Directories that make a repository recognisable, whatever else is lost.
 PARTS = ("packs", SEGMENTS, "snapshots")
+#: Where a repair moves what is damaged: below it, files have the keys that they had.
+QUARANTINE = "quarantine"
 #: A missing object makes the index look for new segments, at most this often.
 RESYNC_SECONDS = 1.0
 
@@ -139,8 +142,7 @@ class Repository:
             self._synced = time.monotonic()
 
     def _take_in_segments(self) -> None:
-        standing = {name for key, _ in self.storage.list(SEGMENTS) if (name := _segment_id(key))}
-        for segment in self.index.begin_sync(standing):
+        for segment in self.index.begin_sync(set(self.stored_segments())):
             self._others = None
             if (packs := self._load_segment(segment)) is not None:
                 self.index.add_segment(segment, packs)
@@ -154,9 +156,17 @@ class Repository:
             answer = question()
         return answer
 
+    def stored_segments(self) -> list[SegmentId]:
+        """The segments that stand in the repository, in no order."""
+        return [name for key, _ in self.storage.list(SEGMENTS) if (name := _segment_id(key))]
+
+    def read_segment(self, segment: SegmentId) -> list[PackRecord]:
+        """Raises `Damaged`, or OSError."""
+        return decode_segment(self.storage.read(segment_key(segment)), segment, self.name)
+
     def _load_segment(self, segment: SegmentId) -> list[PackRecord] | None:
         try:
-            return decode_segment(self.storage.read(segment_key(segment)), segment, self.name)
+            return self.read_segment(segment)
         except (Damaged, FileNotFoundError) as error:
             if segment not in self._told:
                 self._told.add(segment)
@@ -251,14 +261,21 @@ class Repository:
             if pack is not None:
                 yield pack, size
 
-    def has_lost_packs(self) -> bool:
-        """Whether a pack that a segment lists has gone."""
+    def lacks_something(self) -> bool:
+        """Whether a pack that a segment lists has gone, or a repair found that objects are missing."""
+        if read_missing(self.storage) is not None:
+            return True
         return not self._ask(self.index.packs) <= {pack for pack, _ in self.stored_packs()}
 
     def packs_of(self, objects: Iterable[ObjectId]) -> dict[ObjectId, PackId]:
         """The packs of those objects that are stored, as far as segments list them."""
         asked = list(objects)
         return self._ask(lambda: self.index.packs_of(asked))
+
+    def require_writable(self) -> None:
+        """Raises `CannotStore`."""
+        if not self.storage.writable:
+            raise CannotStore(f"{self.path} cannot be written by this user, or is on a read-only file system")
 
     # Reading
 
@@ -317,11 +334,14 @@ def read_config(path: Path) -> Config:
         if all((path / part).is_dir() for part in PARTS):
             what = _NOT_A_FILE.get(error.errno or 0, "damaged")
             nothing = ", and nothing is stored: `imbfs init` makes it anew"
-            hint = nothing if _only_begun(path) else ": restore that file from a copy"
+            hint = nothing if _only_begun(path) else ": `imbfs repair` makes it anew"
             raise Damaged(f"{path}/{KEY} is {what}{hint}") from None
         reason = "is not a repository" if path.exists() else "does not exist"
         raise NoRepository(f"{path} {reason}: name one with --repo, or make one with `imbfs init`") from None
-    return decode_config(data)
+    try:
+        return decode_config(data)
+    except Damaged as error:
+        raise Damaged(f"{error}: `imbfs repair` makes it anew") from error
 
 
 _NOT_A_FILE = {errno.ENOENT: "missing", errno.EISDIR: "a directory", errno.ELOOP: "a link"}

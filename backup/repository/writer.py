@@ -4,7 +4,7 @@ pack → segment → index → manifest: a file is durable before anything names
 """
 
 import errno
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from contextlib import contextmanager, suppress
 
 from backup.model.errors import CannotStore, ImbfsError
@@ -13,6 +13,7 @@ from backup.objects.block import BlockKind
 from backup.objects.pack import PackRecord
 from backup.objects.segment import encode_segment, segment_key
 from backup.objects.writer import PackWriter
+from backup.repository.missing import settle_missing
 from backup.repository.repository import Repository
 from backup.snapshots.manifest import (
     Body,
@@ -46,10 +47,13 @@ def storing() -> Iterator[None]:
 class Writer:
     """One backup's way into a repository. Not for several threads. Finish it or discard it."""
 
-    def __init__(self, repository: Repository) -> None:
+    def __init__(self, repository: Repository, without: Set[PackId] = frozenset()) -> None:
+        """What lies in the packs `without` does not count as stored."""
         self._repository = repository
         #: An object counts as stored only where its pack still stands.
-        self._packs: set[PackId] = {pack for pack, _ in repository.stored_packs()}
+        self._packs: set[PackId] = {pack for pack, _ in repository.stored_packs()} - without
+        #: Packs written in this run.
+        self.written: set[PackId] = set()
         #: Written or waiting in this run, not yet in the index.
         self._pending: set[ObjectId] = set()
         self._trees: list[tuple[ObjectId, bytes]] = []
@@ -66,7 +70,7 @@ class Writer:
     def _adopt(self, repository: Repository) -> None:
         """Lists the packs that a killed run left unlisted: what it stored is not stored again."""
         with storing():
-            self._write_segment(list(repository.unlisted_packs()))
+            self._write_segment([pack for pack in repository.unlisted_packs() if pack.id in self._packs])
 
     def _pack_writer(self, kind: BlockKind) -> PackWriter:
         config = self._repository.config
@@ -114,6 +118,10 @@ class Writer:
                 self._flush_trees()
         return object_id
 
+    def save(self, object_id: ObjectId, data: bytes, kind: int) -> None:
+        """Stores an object that a block of this kind held, where the repository lacks it."""
+        self._add(object_id, data, self._tree if kind == BlockKind.TREE else self._data)
+
     def _flush_trees(self) -> None:
         # Ahead of their packs: the table of trees says nothing about what is stored.
         self._repository.index.add_trees(self._trees)
@@ -134,6 +142,7 @@ class Writer:
 
     def _pack_done(self, pack: PackRecord) -> None:
         self._packs.add(pack.id)
+        self.written.add(pack.id)
         self.bytes_stored += pack.size
         closed = self._closed[pack.blocks[0].kind]
         closed.append(pack)
@@ -165,6 +174,7 @@ class Writer:
             self._data.finish()
             self._tree.finish()
             self._write_last_segment()
+            settle_missing(self._repository.storage, self.has)
 
     def commit(self, body: Body, labels: Labels) -> Snapshot:
         """Writes the manifest: from here on the snapshot exists. Call `finish` before."""

@@ -5,6 +5,7 @@ may be changed later), and the hash of the two lines before.
 """
 
 from datetime import datetime
+from typing import Any
 
 import msgspec
 
@@ -39,7 +40,7 @@ class Body(msgspec.Struct, frozen=True):
 
     `time` is RFC 3339 with the zone of the machine; `started_ns` is when the walk began, by the
     same clock as the source's times; `top` is the source's directory that the root shows. `original` is
-    the snapshot that this one was rewritten from.
+    the snapshot that this one was rewritten from; `config` a copy of config.json, for when that is lost.
     """
 
     format: int
@@ -55,6 +56,7 @@ class Body(msgspec.Struct, frozen=True):
     program: str
     statistics: Statistics
     original: str | None = None
+    config: dict[str, Any] = {}
 
 
 class Labels(msgspec.Struct, frozen=True):

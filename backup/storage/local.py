@@ -86,6 +86,17 @@ class LocalStorage:
         (self.root / key).unlink()
         sync_directory((self.root / key).parent)
 
+    def move(self, key: str, new_key: str) -> None:
+        with self._lock:
+            self._open.pop(key, None)
+            self._open.pop(new_key, None)
+        old, new = self.root / key, self.root / new_key
+        old.lstat()
+        make_directory(new.parent)
+        os.replace(old, new)
+        sync_directory(new.parent)
+        sync_directory(old.parent)
+
 
 class _OpenFile:
     """Closed when its last reader lets go of it, never under one."""

@@ -32,6 +32,11 @@ class MemoryStorage:
             raise FileNotFoundError(key)
         del self.files[key]
 
+    def move(self, key: str, new_key: str) -> None:
+        if key not in self.files:
+            raise FileNotFoundError(key)
+        self.files[new_key] = self.files.pop(key)
+
 
 class MemoryStaged:
     def __init__(self, files: dict[str, bytes]) -> None:

@@ -35,3 +35,6 @@ class Storage(Protocol):
         """Key and size of every file below the directory `prefix`, in no order."""
 
     def delete(self, key: str) -> None: ...
+
+    def move(self, key: str, new_key: str) -> None:
+        """Gives a file another key, durably. An existing file is replaced."""

@@ -133,7 +133,7 @@ def test_an_object_of_a_pack_that_is_gone_is_stored_again(opened: Opened) -> Non
     (name,) = stored(opened, noise(1))
     opened.files("packs")[0].unlink()
     repository = opened.reopen()
-    assert repository.has_lost_packs()
+    assert repository.lacks_something()
     with pytest.raises(Damaged):
         opened.read(name)
     stored(opened, noise(1))

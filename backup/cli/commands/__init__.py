@@ -20,6 +20,7 @@ COMMANDS = (
     "forget",
     "rewrite",
     "check",
+    "repair",
     "index",
     "stats",
 )

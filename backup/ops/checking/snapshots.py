@@ -1,6 +1,6 @@
 """Manifests and trees: is all that a snapshot needs there, and which paths does damage reach?"""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from backup.model.errors import Damaged, ImbfsError
 from backup.model.ids import ObjectId
@@ -8,7 +8,7 @@ from backup.objects.pack import Place
 from backup.ops.checking.packs import short
 from backup.ops.checking.report import Monitor, Report
 from backup.repository import Repository
-from backup.snapshots.directory import Directory, decode_entry, lists_of
+from backup.snapshots.directory import Directory, Read, decode_entry, lists_of
 from backup.snapshots.manifest import Snapshot
 from backup.snapshots.tree import Page
 
@@ -22,8 +22,13 @@ def check_snapshots(repository: Repository, report: Report, monitor: Monitor) ->
     for snapshot in snapshots:
         trees.check(snapshot.root, root=True)
         monitor.advance(1)
+    find_reached(snapshots, report, repository.tree)
+
+
+def find_reached(snapshots: Iterable[Snapshot], report: Report, read: Read) -> None:
+    """Adds to each damage the snapshots and paths that need its objects. `read` gives a tree, or raises."""
     if report.bad:
-        reach = _Reach(repository, report)
+        reach = _Reach(read, report)
         for snapshot in snapshots:
             reach.walk(snapshot)
 
@@ -116,8 +121,8 @@ class _Trees:
 class _Reach:
     """Finds the paths whose content or listing is among the bad objects."""
 
-    def __init__(self, repository: Repository, report: Report) -> None:
-        self._repository = repository
+    def __init__(self, read: Read, report: Report) -> None:
+        self._read = read
         self._bad = report.bad
         #: Trees below which all is well: they are entered once, not once a snapshot.
         self._sound: set[ObjectId] = set()
@@ -141,7 +146,7 @@ class _Reach:
         """The visit of a directory, its own files looked at; none where it cannot be read."""
         visit = _Visit(tree)
         try:
-            for page in Directory(tree, self._repository.tree, root=root).pages():
+            for page in Directory(tree, self._read, root=root).pages():
                 for position, name in enumerate(page.names):
                     self._look(snapshot, visit, page, position, path if root else _join(path, name))
         except (Damaged, OSError):
@@ -152,7 +157,7 @@ class _Reach:
     def _look(self, snapshot: Snapshot, visit: "_Visit", page: Page, position: int, path: bytes) -> None:
         bad = [name for name in lists_of(page, position) if name in self._bad]
         if not bad:
-            entry = decode_entry(page, position, self._repository.tree)
+            entry = decode_entry(page, position, self._read)
             if entry.tree is not None:
                 visit.waiting.append((path, entry.tree))
             bad = [chunk for _, chunk in entry.extents if chunk is not None and chunk in self._bad]

@@ -1,0 +1,66 @@
+"""Repairing: whatever can be made whole again is, and what cannot is named."""
+
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from backup.model.errors import ImbfsError
+from backup.model.ids import ObjectId
+from backup.ops.checking.report import Monitor
+from backup.ops.repairing.execute import carry_out
+from backup.ops.repairing.plan import Plan
+from backup.ops.repairing.planning import make_plan
+from backup.repository import Repository
+from backup.repository.config import KEY, encode_config
+from backup.repository.recovery import find_config
+from backup.repository.repository import QUARANTINE, Notice
+
+
+@dataclass(frozen=True)
+class RepairResult:
+    """`gone`: objects of the plan whose bytes could not be read again when it was carried out."""
+
+    plan: Plan
+    gone: set[ObjectId]
+
+
+def repair(
+    path: Path,
+    cache: Path,
+    notice: Notice,
+    monitor: Monitor,
+    *,
+    other: Repository | None = None,
+    sources: Iterable[bytes] = (),
+    dry_run: bool = False,
+) -> RepairResult:
+    """Repairs the repository at `path`; `cache` is the user's cache directory.
+
+    Nothing is deleted but segments that new ones stand for. Raises `NoRepository`; `Damaged` where the
+    settings are lost; `CannotStore`; `ImbfsError` where `other` has another hash.
+    """
+    config, wrong = find_config(path)
+    if other is not None and other.config.hash != config.hash:
+        raise ImbfsError(
+            f"{other.path} names objects by {other.config.hash}, and this repository by {config.hash}:"
+            " nothing of one can be found in the other"
+        )
+    with Repository(path, config, cache, notice) as repository:
+        if not dry_run:
+            repository.require_writable()
+        repository.examine_index()
+        plan = make_plan(repository, other, sources, monitor)
+        plan.config = wrong
+        if dry_run:
+            return RepairResult(plan, set())
+        if wrong:
+            _put_config(repository)
+        return RepairResult(plan, carry_out(repository, plan, monitor))
+
+
+def _put_config(repository: Repository) -> None:
+    storage = repository.storage
+    with suppress(FileNotFoundError):
+        storage.move(KEY, f"{QUARANTINE}/{KEY}")
+    storage.put(KEY, encode_config(repository.config))

@@ -1,0 +1,73 @@
+"""What a repair will do: decided before anything is changed, and printed as it stands by a dry run."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from backup.model.ids import ObjectId, PackId, SegmentId, SnapshotId
+from backup.objects.pack import PackRecord, Place
+
+
+@dataclass(frozen=True)
+class BrokenPack:
+    """A pack that does not hash to its name, or that is not there (`missing`).
+
+    `sound`: the objects that its blocks still hold and no sound pack does, with the kind of their block.
+    `lost`: how many others it held, as far as anything tells.
+    """
+
+    id: PackId
+    reason: str
+    missing: bool
+    sound: dict[ObjectId, tuple[int, Place]]
+    lost: int
+
+
+@dataclass(frozen=True)
+class ManifestRepair:
+    """A damaged manifest. `data` and `id`: what can be made of it; else it is moved aside. `told`: what it
+    still says, for people.
+    """
+
+    key: str
+    reason: str
+    told: str
+    id: SnapshotId | None = None
+    data: bytes = b""
+
+
+@dataclass(frozen=True)
+class Remedy:
+    """Where a missing object's bytes are: `origin` for people; `fetch` raises `Damaged` or OSError."""
+
+    kind: int
+    origin: str
+    fetch: Callable[[], bytes]
+
+
+@dataclass
+class Plan:
+    """`segments`: damaged ones, with what is wrong. `outdated`: those that name a broken pack, and all packs
+    that they list. `vanished`: snapshots whose manifest is not there. `missing`: objects that stay so;
+    `reaches`: who needs them, snapshots and paths.
+    """
+
+    config: str = ""
+    packs: list[BrokenPack] = field(default_factory=list)
+    segments: list[tuple[SegmentId, str]] = field(default_factory=list)
+    outdated: dict[SegmentId, list[PackRecord]] = field(default_factory=dict)
+    manifests: list[ManifestRepair] = field(default_factory=list)
+    vanished: list[SnapshotId] = field(default_factory=list)
+    remedies: dict[ObjectId, Remedy] = field(default_factory=dict)
+    missing: set[ObjectId] = field(default_factory=set)
+    reaches: list[tuple[SnapshotId, bytes]] = field(default_factory=list)
+
+    @property
+    def broken(self) -> set[PackId]:
+        return {pack.id for pack in self.packs}
+
+    @property
+    def empty(self) -> bool:
+        """Nothing has to be done; something may be missing all the same."""
+        return not (
+            self.config or self.packs or self.segments or self.manifests or self.vanished or self.remedies
+        )
