@@ -13,6 +13,7 @@ from backup.ops.backup import DryWriter
 from backup.repository import Repository, Writer
 from backup.snapshots.filtered import Filtered, Fits, TreeFilter, filter_root
 from backup.snapshots.manifest import Body, Snapshot, Statistics
+from backup.snapshots.totals import Total, Totals
 
 Clock = Callable[[], float]
 
@@ -55,8 +56,7 @@ class _Rewriter:
         self._dry_run = dry_run
         self._clock = clock
         self._trees = TreeFilter(fits, repository.tree)
-        #: For how much there was: nothing falls out.
-        self._whole = TreeFilter(lambda _path, _is_dir: False, repository.tree)
+        self._totals = Totals(repository.tree)
         self._became: dict[str, SnapshotId] = {}
 
     def rewrite(self, snapshot: Snapshot) -> Rewritten:
@@ -64,7 +64,7 @@ class _Rewriter:
         writer = DryWriter(self._repository) if self._dry_run else Writer(self._repository)
         try:
             root, left = filter_root(snapshot.root, self._trees, self._repository.tree, writer.store_tree)
-            before = self._count(snapshot) if left.excluded else left
+            before = self._before(snapshot) if left.excluded else left
         except Damaged as error:
             # Trees made so far are whole, and what comes after may rely on them.
             writer.finish()
@@ -87,11 +87,10 @@ class _Rewriter:
         self._became[snapshot.id] = new
         return found._replace(snapshot=new)
 
-    def _count(self, snapshot: Snapshot) -> Filtered:
-        def never(data: bytes) -> ObjectId:
-            raise AssertionError("nothing falls out")
-
-        return filter_root(snapshot.root, self._whole, self._repository.tree, never)[1]
+    def _before(self, snapshot: Snapshot) -> Total:
+        root = self._repository.root(snapshot).entry(0)
+        assert root.tree is not None, "something fell out of it"
+        return self._totals.of(root.tree)
 
     def _body(self, snapshot: Snapshot, root: ObjectId, figures: Statistics) -> Body:
         parent = snapshot.body.parent

@@ -12,6 +12,7 @@ COMMANDS = (
     "mount",
     "umount",
     "ls",
+    "tree",
     "cat",
     "restore",
     "status",
