@@ -1,10 +1,10 @@
 """Making a directory's tree: one page, or a branch of pages cut at content-defined names."""
 
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 
 from backup.model.ids import ObjectId
-from backup.snapshots.tree import STAT, Row, encode_branch, encode_owners, encode_page
+from backup.snapshots.tree import STAT, Page, Row, encode_branch, encode_owners, encode_page
 
 #: A directory of at most so many entries, and bytes, is one page.
 MAX_ENTRIES = 4096
@@ -18,31 +18,72 @@ Store = Callable[[bytes], ObjectId]
 NameOf = Callable[[int], str]
 
 
-def write_tree(rows: list[Row], store: Store, user: NameOf, group: NameOf) -> ObjectId:
+def write_tree(rows: Iterable[Row], store: Store, user: NameOf, group: NameOf) -> ObjectId:
     """Stores the tree of a directory; `rows` sorted by name. Equal rows give equal trees."""
-    if len(rows) <= MAX_ENTRIES and _size(rows) <= MAX_BYTES:
-        return store(encode_page(rows, _owners(rows, user, group)))
-    children = [
-        (page[0].name, store(encode_page(page, _owners(page, user, group))), len(page)) for page in _cut(rows)
-    ]
-    return store(encode_branch(children))
+    writer = TreeWriter(store, user, group)
+    writer.add(rows)
+    return writer.finish()
 
 
-def _cut(rows: list[Row]) -> Iterator[list[Row]]:
-    page: list[Row] = []
-    size = 0
-    for row in rows:
-        full = len(page) >= MAX_ENTRIES * 2 or size >= MAX_BYTES
-        if page and (full or zlib.crc32(row.name) % CUT_ONE_IN == 0):
-            yield page
-            page, size = [], 0
-        page.append(row)
-        size += len(row.name) + len(row.extra) + STAT.size
-    yield page
+class TreeWriter:
+    """Takes a directory's rows in the order of their names, and stores pages as they become full."""
+
+    def __init__(self, store: Store, user: NameOf, group: NameOf) -> None:
+        self._store = store
+        self._user = user
+        self._group = group
+        #: The rows of the page that is being filled, and the pages before it, once there must be several.
+        self._rows: list[Row] = []
+        self._size = 0
+        self._pages: list[tuple[bytes, ObjectId, int]] | None = None
+
+    def add(self, rows: Iterable[Row]) -> None:
+        for row in rows:
+            if self._pages is not None and self._rows and (self._full() or begins_page(row.name)):
+                self._close_page(self._pages)
+            self._rows.append(row)
+            self._size += len(row.name) + len(row.extra) + STAT.size
+            if self._pages is None and (len(self._rows) > MAX_ENTRIES or self._size > MAX_BYTES):
+                self._split()
+
+    def add_page(self, name: ObjectId, page: Page) -> bool:
+        """Takes a page that is stored already, where rows would make the same one.
+
+        The caller knows that a page ends after it: none follows, or `begins_page` of the next name.
+        """
+        if self._pages is None or self._rows:
+            return False
+        self._pages.append((page.names[0], name, len(page)))
+        return True
+
+    def finish(self) -> ObjectId:
+        """The tree's name."""
+        if self._pages is None:
+            return self._store(self._encoded())
+        if self._rows:
+            self._close_page(self._pages)
+        return self._store(encode_branch(self._pages))
+
+    def _full(self) -> bool:
+        return len(self._rows) >= MAX_ENTRIES * 2 or self._size >= MAX_BYTES
+
+    def _split(self) -> None:
+        """It is too large for one page: from its beginning on, it is cut into several."""
+        rows, self._pages = self._rows, []
+        self._rows, self._size = [], 0
+        self.add(rows)
+
+    def _close_page(self, pages: list[tuple[bytes, ObjectId, int]]) -> None:
+        pages.append((self._rows[0].name, self._store(self._encoded()), len(self._rows)))
+        self._rows, self._size = [], 0
+
+    def _encoded(self) -> bytes:
+        return encode_page(self._rows, _owners(self._rows, self._user, self._group))
 
 
-def _size(rows: list[Row]) -> int:
-    return sum(len(row.extra) + len(row.name) + STAT.size for row in rows)
+def begins_page(name: bytes) -> bool:
+    """Whether a page of a large directory begins at this name, whatever comes before it."""
+    return zlib.crc32(name) % CUT_ONE_IN == 0
 
 
 def _owners(rows: list[Row], user: NameOf, group: NameOf) -> bytes:
