@@ -96,6 +96,13 @@ class Directory:
         number = bisect_right(self._totals, position)
         return self.page(number), position - (self._totals[number - 1] if number else 0)
 
+    def page_from(self, position: int) -> tuple[ObjectId, Page] | None:
+        """The page that begins at a position, with its name; None where none does."""
+        number = bisect_right(self._totals, position)
+        if number == len(self._totals) or position != (self._totals[number - 1] if number else 0):
+            return None
+        return self._page_ids[number], self.page(number)
+
     def find(self, name: bytes) -> int:
         """The position of a name, or -1."""
         number = bisect_right(self._first_names, name) - 1

@@ -154,7 +154,8 @@ class Page:
             raise Damaged("a tree's page does not have the sizes that it states")
         self.names = self._read_names(names)
         require_sound_names(self.names, root)
-        self._extra_size = extras
+        #: Bytes of all extras.
+        self.extra_size = extras
 
     def _read_names(self, size: int) -> list[bytes]:
         heap = bytes(self.plain[self._names : self._extras])
@@ -204,7 +205,7 @@ class Page:
 
     def extra(self, position: int) -> memoryview:
         _, start, length, _, _ = self.ref(position)
-        if start + length > self._extra_size:
+        if start + length > self.extra_size:
             raise Damaged("a tree's extra does not fit")
         return self.plain[self._extras + start : self._extras + start + length]
 

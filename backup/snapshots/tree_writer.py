@@ -21,7 +21,8 @@ NameOf = Callable[[int], str]
 def write_tree(rows: Iterable[Row], store: Store, user: NameOf, group: NameOf) -> ObjectId:
     """Stores the tree of a directory; `rows` sorted by name. Equal rows give equal trees."""
     writer = TreeWriter(store, user, group)
-    writer.add(rows)
+    for row in rows:
+        writer.add(row)
     return writer.finish()
 
 
@@ -37,22 +38,26 @@ class TreeWriter:
         self._size = 0
         self._pages: list[tuple[bytes, ObjectId, int]] | None = None
 
-    def add(self, rows: Iterable[Row]) -> None:
-        for row in rows:
-            if self._pages is not None and self._rows and (self._full() or begins_page(row.name)):
-                self._close_page(self._pages)
-            self._rows.append(row)
-            self._size += len(row.name) + len(row.extra) + STAT.size
-            if self._pages is None and (len(self._rows) > MAX_ENTRIES or self._size > MAX_BYTES):
-                self._split()
+    def add(self, row: Row) -> None:
+        if self._pages is not None and self._rows and (self._full() or begins_page(row.name)):
+            self._close_page(self._pages)
+        self._rows.append(row)
+        self._size += len(row.name) + len(row.extra) + STAT.size
+        if self._pages is None and (len(self._rows) > MAX_ENTRIES or self._size > MAX_BYTES):
+            self._split()
 
-    def add_page(self, name: ObjectId, page: Page) -> bool:
-        """Takes a page that is stored already, where rows would make the same one.
+    def add_page(self, name: ObjectId, page: Page, following: bytes | None) -> bool:
+        """Takes a whole page of another large directory as it is; False where rows would not make it.
 
-        The caller knows that a page ends after it: none follows, or `begins_page` of the next name.
+        `following` is the name that comes after the page, None where none does.
         """
-        if self._pages is None or self._rows:
+        ends = following is None or begins_page(following) or _fills_page(page)
+        if self._pages is None or not ends:
             return False
+        if self._rows:
+            if not (self._full() or begins_page(page.names[0])):
+                return False
+            self._close_page(self._pages)
         self._pages.append((page.names[0], name, len(page)))
         return True
 
@@ -71,7 +76,8 @@ class TreeWriter:
         """It is too large for one page: from its beginning on, it is cut into several."""
         rows, self._pages = self._rows, []
         self._rows, self._size = [], 0
-        self.add(rows)
+        for row in rows:
+            self.add(row)
 
     def _close_page(self, pages: list[tuple[bytes, ObjectId, int]]) -> None:
         pages.append((self._rows[0].name, self._store(self._encoded()), len(self._rows)))
@@ -84,6 +90,11 @@ class TreeWriter:
 def begins_page(name: bytes) -> bool:
     """Whether a page of a large directory begins at this name, whatever comes before it."""
     return zlib.crc32(name) % CUT_ONE_IN == 0
+
+
+def _fills_page(page: Page) -> bool:
+    size = sum(map(len, page.names)) + page.extra_size + STAT.size * len(page)
+    return len(page) >= MAX_ENTRIES * 2 or size >= MAX_BYTES
 
 
 def _owners(rows: list[Row], user: NameOf, group: NameOf) -> bytes:

@@ -7,7 +7,7 @@ from collections import deque
 from backup.model.entry import FLAG_CARRIED, FLAG_CHANGING, FLAG_NO_CONTENT
 from backup.ops.storing.batch import Gatherer, Wanted
 from backup.ops.storing.directories import Directories, TreeStore
-from backup.ops.storing.frame import Frame, Waiting
+from backup.ops.storing.frame import PENDING, Frame, Waiting
 from backup.ops.storing.listing import Listing
 from backup.ops.storing.monitor import Counts, Monitor
 from backup.ops.storing.part import Result
@@ -100,10 +100,10 @@ class Entries:
         if isinstance(known, Row):
             self._set(wanted, known._replace(name=name))
         elif known is not None:
-            frame.pending += 1
+            frame.rows[slot] = PENDING
             known.append(wanted)
         elif stat.S_ISREG(status.st_mode):
-            frame.pending += 1
+            frame.rows[slot] = PENDING
             if link is not None:
                 self._links[link] = []
             files.add(fd, wanted, status)
@@ -127,8 +127,8 @@ class Entries:
         waiting: list[Wanted] = []
         if wanted.link is not None and isinstance(names := self._links.pop(wanted.link), list):
             waiting = names
-        wanted.frame.pending -= 1
         if len(result) == 2:
+            wanted.frame.rows[wanted.slot] = None
             self.carry(wanted.frame, wanted.name, wanted.slot, wanted.position, OSError(*result))
             self._read_again(waiting)
             return
@@ -143,7 +143,6 @@ class Entries:
             self._links[wanted.link] = row
         self._set(wanted, row)
         for other in waiting:
-            other.frame.pending -= 1
             self._set(other, row._replace(name=other.name))
 
     def _read_again(self, waiting: list[Wanted]) -> None:
@@ -210,7 +209,7 @@ class Entries:
         self._monitor.problem(path, f"{error.strerror}: left out")
         if status is not None:
             # A directory that cannot be listed: that it exists is known.
-            empty = self._directories.write([], None)
+            empty = self._directories.write([])
             record, flags = encode_stat(status), FLAG_CARRIED | FLAG_NO_CONTENT
             volume = self.volumes.number(status.st_dev, path)
             frame.rows[slot] = Row(name, record, empty, b"", volume, flags)

@@ -2,11 +2,25 @@
 
 import os
 from dataclasses import dataclass, field
+from enum import Enum
 
 from backup.ops.storing.parent import ParentDirectory
 from backup.ops.storing.sources import Choice
 from backup.snapshots.tree import Row
+from backup.snapshots.tree_writer import TreeWriter
 from backup.source.attributes import Xattr
+
+
+class Pending(Enum):
+    """In place of a row that is still to come."""
+
+    PENDING = 0
+
+
+#: A row; the parent's position of one that is the same; None for what is left out, or a subdirectory
+#: that is not done.
+Slot = Row | int | Pending | None
+PENDING = Pending.PENDING
 
 
 @dataclass(slots=True)
@@ -23,9 +37,9 @@ class Waiting:
 class Frame:
     """`up` is the directory that holds this one, `above` the parent's tree of that.
 
-    `rows` holds the parent's position in place of a row that is the same, and None for what is
-    left out. `waiting` are the subdirectories to be entered: the last one first. `pending` counts
-    the files whose rows are still to come.
+    `rows` has a slot for each name. `waiting` are the subdirectories to be entered: the last one first.
+    The rows of slots before `ready` have come. Of a very large directory, slots before `passed` are with
+    those that wait for their rows; the rows of those before `written` are in `writer`, and gone from `rows`.
     """
 
     name: bytes
@@ -39,9 +53,18 @@ class Frame:
     parent: ParentDirectory | None
     choice: Choice | None
     xattrs: tuple[Xattr, ...]
-    rows: list[Row | int | None] = field(default_factory=list)
+    rows: list[Slot] = field(default_factory=list)
     waiting: list[Waiting] = field(default_factory=list)
-    pending: int = 0
+    ready: int = 0
+    passed: int = 0
+    written: int = 0
+    writer: TreeWriter | None = None
+
+    def complete(self, end: int) -> bool:
+        """Whether the rows of all slots before `end` have come."""
+        while self.ready < end and self.rows[self.ready] is not PENDING:
+            self.ready += 1
+        return self.ready >= end
 
     def path_of(self, name: bytes) -> bytes:
         return os.path.join(self.path, name)

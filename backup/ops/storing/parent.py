@@ -1,7 +1,7 @@
 """The parent's tree of a directory, as the walk compares the live one with it."""
 
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from backup.model.errors import Damaged
 from backup.model.ids import ObjectId
@@ -81,8 +81,17 @@ class ParentDirectory:
         page, local = self._directory.at(position)
         return page.row(local)
 
-    def rows(self, positions: list[int]) -> Iterator[Row]:
-        return (self.row(position) for position in positions)
+    @property
+    def pages(self) -> list[ObjectId]:
+        return self._directory.page_ids
+
+    def name(self, position: int) -> bytes:
+        page, local = self._directory.at(position)
+        return page.names[local]
+
+    def page_from(self, position: int) -> tuple[ObjectId, Page] | None:
+        """The page of a very large directory that begins at a position, with its name."""
+        return self._directory.page_from(position)
 
     def subtree(self, position: int) -> ObjectId | None:
         """The tree of a subdirectory; None where the name is something else."""

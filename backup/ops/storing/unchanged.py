@@ -72,6 +72,6 @@ class Comparison:
         # A time in the future was set by hand: the change itself shows in ctime.
         return changed >= since or since <= modified <= self._settings.started_ns
 
-    def stored(self, parent: ParentDirectory) -> bool:
-        """Whether the parent's tree can be named again."""
-        return not self._settings.distrust or self._has(parent.tree)
+    def stored(self, trees: list[ObjectId]) -> bool:
+        """Whether the parent's trees can be named again."""
+        return not self._settings.distrust or all(map(self._has, trees))

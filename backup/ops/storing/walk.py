@@ -91,7 +91,11 @@ class Walk:
         self._readers.finish()
         self._entries.tell()
         assert self._directories.row is not None
-        return self._directories.write([self._directories.row], parent)
+        row = self._directories.row
+        if isinstance(row, int):
+            assert parent is not None, "only a parent's entry can be unchanged"
+            row = parent.row(row)
+        return self._directories.write([row])
 
     def settle(self) -> None:
         """Stores what would be lost otherwise: for a backup that stops."""
@@ -200,9 +204,11 @@ class Walk:
                 for number in range(start, end):
                     self._entries.find(fd, frame, listing.names[number], listing.found[number], self._files)
                 frame.parent.pass_page(page)
+            self._directories.pass_slots(frame)
             at = end
         for number in range(at, len(listing.names)):
             self._entries.find(fd, frame, listing.names[number], listing.found[number], self._files)
+            self._directories.pass_slots(frame)
         frame.waiting.reverse()
 
 
