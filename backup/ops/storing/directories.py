@@ -55,8 +55,9 @@ class Directories:
         """The walk goes on in a directory: of a very large one, the tree is begun."""
         # A subdirectory's row comes when all below is done, and that is after this.
         if not frame.waiting and len(frame.rows) - frame.passed >= MIN_SLOTS:
-            self._leave(frame, whole=False)
+            # Those before first: whether a page of the parent's can stay depends on what follows it.
             self.make()
+            self._leave(frame, whole=False)
 
     def leave(self, frame: Frame) -> None:
         """The walk is done with it and all below; rows of its files may still be missing."""
@@ -132,7 +133,7 @@ class Directories:
             row = rows[at]
             if isinstance(row, int):
                 assert parent is not None, "only a parent's entry can be unchanged"
-                if kept := self._keep_page(writer, parent, rows, at, end if whole else end - 1):
+                if kept := self._keep_page(writer, parent, rows, at, end, whole):
                     at += kept
                     continue
                 row = parent.row(row)
@@ -141,7 +142,13 @@ class Directories:
             at += 1
 
     def _keep_page(
-        self, writer: TreeWriter, parent: ParentDirectory, rows: list[Slot], at: int, end: int
+        self,
+        writer: TreeWriter,
+        parent: ParentDirectory,
+        rows: list[Slot],
+        at: int,
+        end: int,
+        whole: bool,
     ) -> int:
         """How many rows are a whole page of the parent's, that is taken as it is."""
         first = rows[at]
@@ -152,7 +159,7 @@ class Directories:
         if after > end or rows[at:after] != list(range(first, first + len(page))):
             return 0
         following = rows[after] if after < len(rows) else None
-        if after < len(rows) and not isinstance(following, Row | int):
+        if not isinstance(following, Row | int) and not (whole and after == len(rows)):
             return 0
         next_name = parent.name(following) if isinstance(following, int) else None
         if isinstance(following, Row):
