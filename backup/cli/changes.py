@@ -2,6 +2,7 @@
 
 import os
 import stat
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from backup.cli.output import count, paints, quoted, show, show_json_array, size
 if TYPE_CHECKING:
     from backup.model.entry import Entry
     from backup.ops.diff import Line
-    from backup.snapshots.difference import Read, Spot
+    from backup.snapshots.difference import Spot
 
 #: What a change is marked with, its colour on a terminal, and its word in the summary.
 _MARKS = {
@@ -26,12 +27,12 @@ _MARKS = {
 _DIM = "2"
 
 
-def show_changes(context: Context, lines: "list[Line]", read: "Read") -> int:
+def show_changes(context: Context, lines: "list[Line]") -> int:
     """Prints the changes on stdout and returns the exit code."""
     if context.json:
-        show_json_array(records(lines, read))
+        show_json_array(records(lines))
     else:
-        show_lines(context, lines, read)
+        show_lines(context, lines)
     return verdict_code(lines)
 
 
@@ -42,7 +43,7 @@ def verdict_code(lines: "list[Line]") -> int:
     return codes.get(verdict_of(lines), exits.CHANGES)
 
 
-def records(lines: "list[Line]", read: "Read") -> Iterator[dict[str, Any]]:
+def records(lines: "list[Line]") -> Iterator[dict[str, Any]]:
     """As JSON output has them."""
     from backup.model.text import to_name
 
@@ -75,20 +76,25 @@ def _entry(spot: "Spot") -> "Entry":
     return decode_entry(*spot, None)
 
 
-def show_lines(context: Context, lines: "list[Line]", read: "Read") -> None:
+def show_lines(context: Context, lines: "list[Line]") -> None:
+    for text in described(lines, apart=context.verbose > 0, paint=paints(sys.stdout)):
+        show(text)
+
+
+def described(lines: "list[Line]", *, apart: bool, paint: bool) -> Iterator[str]:
+    """The changes as people read them. `apart`: each has a line, in directories that came or went, too."""
     if not lines:
-        show("no change")
+        yield "no change"
         return
-    paint = paints()
-    for group in _grouped(lines, apart=context.verbose > 0):
+    for group in _grouped(lines, apart):
         letter, colour, _ = _MARKS[group.line.change]
         detail = _detail(group)
         if paint:
             detail = f"\033[{_DIM}m{detail}\033[0m" if detail else ""
             letter = f"\033[{colour}m{letter}\033[0m"
-        show(f"{letter}  {_name(group.line)}  {detail}".rstrip())
-    show("")
-    show(_summary(lines))
+        yield f"{letter}  {_name(group.line)}  {detail}".rstrip()
+    yield ""
+    yield _summary(lines)
 
 
 @dataclass(slots=True)

@@ -22,6 +22,8 @@ _CODES: list[tuple[type[BaseException], int]] = [
     (errors.NoRepository, NO_REPOSITORY),
     (errors.RepositoryBusy, BUSY),
     (errors.Damaged, DAMAGE),
+    (errors.OnlyRenames, ONLY_RENAMES),
+    (errors.NotApproved, CHANGES),
     (KeyboardInterrupt, INTERRUPTED),
 ]
 

@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from typing import TextIO
 
 from backup.model.errors import ImbfsError
 
@@ -71,11 +72,11 @@ def show_json_array(records: Iterable[object]) -> None:
     show("]")
 
 
-def paints() -> bool:
-    """Whether results may have colours: on a terminal that takes them, unless NO_COLOR is set."""
+def paints(stream: TextIO | None) -> bool:
+    """Whether colours may be shown: on a terminal that takes them, unless NO_COLOR is set."""
     return (
-        sys.stdout is not None
-        and sys.stdout.isatty()
+        stream is not None
+        and stream.isatty()
         and not os.environ.get("NO_COLOR")
         and os.environ.get("TERM", "dumb") != "dumb"
     )

@@ -69,6 +69,22 @@ class Meter:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
+    @contextmanager
+    def question(self) -> Iterator[None]:
+        """While someone is asked at the terminal: nothing else is shown there, and Ctrl-C is an answer."""
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        for number in before:
+            signal.signal(number, signal.default_int_handler)
+        if self._progress is not None:
+            self._progress.stop()
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            if self._progress is not None:
+                self._progress.start()
+
     def _ask_to_stop(self, number: int, frame: FrameType | None) -> None:
         if self._stop:
             raise KeyboardInterrupt

@@ -29,5 +29,13 @@ class CannotStore(ImbfsError):
     """The repository cannot be written: no space, no right, a failing disk."""
 
 
+class NotApproved(ImbfsError):
+    """The source holds changes that nobody approved, or expected."""
+
+
+class OnlyRenames(NotApproved):
+    """All of those changes are renames."""
+
+
 class Stopped(KeyboardInterrupt):
     """Someone asked to stop, and this is a place where stopping is clean."""

@@ -60,8 +60,11 @@ def backup(
     options: BackupOptions,
     monitor: Monitor,
     clock: Callable[[], int] = time.time_ns,
+    accept: Callable[[ObjectId], None] = lambda root: None,
 ) -> BackupResult:
     """Stores the paths as one snapshot.
+
+    `accept` is given the root that the snapshot is to have, and may raise: then there is none.
 
     What cannot be read is told to `monitor` and counted in `statistics.errors`; the rest goes on.
     The monitor may raise `Stopped`: what was stored so far is kept for the next run then.
@@ -77,6 +80,8 @@ def backup(
     walk = open_walk(repository, writer, parent, options, started, monitor, reading)
     try:
         root = _run(walk, writer, sources, parent_root(repository, parent, monitor))
+        if not options.dry_run:
+            accept(root)
     except BaseException:
         writer.discard()
         raise

@@ -20,7 +20,6 @@ class Status(NamedTuple):
     """`errors`: how many names could not be read; they count as unchanged."""
 
     lines: list[Line]
-    read: Read
     errors: int
 
 
@@ -47,10 +46,10 @@ def status(
     if before is None and not os.path.lexists(here):
         raise NotFound(f"there is no {os.fsdecode(here)}, neither now nor in snapshot {snapshot.id[:12]}")
     if parts and not os.path.lexists(here):
-        return Status(_diff(before, None, repository.tree, name, backwards), repository.tree, 0)
+        return Status(_diff(before, None, repository.tree, name, backwards), 0)
     found = scan(repository, narrow(sources, here), snapshot, options, monitor, read_files=read_files)
     after = find_spot(found.root, parts, found.read)
-    return Status(_diff(before, after, found.read, name, backwards), found.read, found.counts.errors)
+    return Status(_diff(before, after, found.read, name, backwards), found.counts.errors)
 
 
 def _diff(before: Spot | None, after: Spot | None, read: Read, path: bytes, backwards: bool) -> list[Line]:

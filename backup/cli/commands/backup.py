@@ -36,6 +36,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--workers", metavar="N", type=_number, help="processes that read and compress (one for each CPU)"
     )
+    parser.add_argument("--approve", action="store_true", help="show what changed, and store it after a yes")
+    parser.add_argument(
+        "--expect", choices=("only-additions", "only-renames", "none"),
+        help="store nothing where there are other changes (exit 4, or 5 for renames)",
+    )  # fmt: skip
 
 
 def _number(text: str) -> int:
@@ -46,7 +51,9 @@ def _number(text: str) -> int:
 
 
 def run(context: Context, arguments: argparse.Namespace) -> int:
+    from backup.cli.approval import judge_of
     from backup.cli.progress import backup_progress
+    from backup.ops.approve import backup_approved
     from backup.ops.backup import backup
 
     if not arguments.paths:
@@ -57,7 +64,11 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
     paths = [os.fsencode(path) for path in arguments.paths]
     _make_default_repository(context)
     with context.open_repository() as repository, backup_progress(context, repository, paths) as monitor:
-        result = backup(repository, paths, options, monitor)
+        judge = judge_of(arguments.approve, arguments.expect, monitor)
+        if judge is None:
+            result = backup(repository, paths, options, monitor)
+        else:
+            result = backup_approved(repository, paths, options, monitor, judge)
     if context.json:
         show_json(_record(result))
     elif not context.quiet:

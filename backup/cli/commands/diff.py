@@ -13,7 +13,6 @@ from backup.model.errors import NotFound, UsageError
 if TYPE_CHECKING:
     from backup.ops.diff import Line
     from backup.repository import Repository
-    from backup.snapshots.difference import Read
     from backup.snapshots.manifest import Snapshot
 
 SUMMARY = "show what differs between two snapshots, or a snapshot and the live tree"
@@ -36,13 +35,10 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
     with context.open_repository() as repository:
         if SOURCE in (arguments.before, arguments.after):
             return _with_source(context, repository, arguments)
-        lines, read = _between(context, repository, arguments)
-        return show_changes(context, lines, read)
+        return show_changes(context, _between(context, repository, arguments))
 
 
-def _between(
-    context: Context, repository: "Repository", arguments: argparse.Namespace
-) -> "tuple[list[Line], Read]":
+def _between(context: Context, repository: "Repository", arguments: argparse.Namespace) -> "list[Line]":
     from backup.ops.diff import diff
     from backup.snapshots.paths import find_spot, relative_parts
 
@@ -61,7 +57,7 @@ def _between(
     if old is None and new is None:
         raise NotFound(f"there is no {os.fsdecode(b'/'.join(new_parts))} in either of the two")
     label = b"/".join(new_parts) if old_parts == new_parts else inner
-    return diff(old, new, repository.tree, label), repository.tree
+    return diff(old, new, repository.tree, label)
 
 
 def _aligned(
@@ -96,5 +92,5 @@ def _with_source(context: Context, repository: "Repository", arguments: argparse
             read_files=arguments.verify,
             backwards=backwards,
         )
-    code = show_changes(context, found.lines, found.read)
+    code = show_changes(context, found.lines)
     return exits.PARTLY if found.errors else code

@@ -38,5 +38,5 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
                 found = status(repository, snapshot, path, options, monitor, read_files=arguments.verify)
                 lines += found.lines
                 errors += found.errors
-        code = show_changes(context, lines, found.read)
+        code = show_changes(context, lines)
     return exits.PARTLY if errors else code
