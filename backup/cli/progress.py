@@ -16,6 +16,7 @@ from backup.model.errors import Stopped
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
+    from backup.ops.prune import Plan
     from backup.repository import Repository
     from backup.snapshots.manifest import Snapshot
 
@@ -228,16 +229,16 @@ class Steps:
     """The steps of a check, one bar each."""
 
     def __init__(self, progress: "Progress | None") -> None:
-        self._progress = progress
+        self.progress = progress
         self._task: TaskID | None = None
 
     def step(self, text: str, total: int) -> None:
-        if self._progress is not None:
-            self._task = self._progress.add_task(text, total=total)
+        if self.progress is not None:
+            self._task = self.progress.add_task(text, total=total)
 
     def advance(self, amount: int) -> None:
-        if self._progress is not None and self._task is not None:
-            self._progress.advance(self._task, amount)
+        if self.progress is not None and self._task is not None:
+            self.progress.advance(self._task, amount)
 
 
 @contextmanager
@@ -249,3 +250,23 @@ def step_progress(context: Context) -> Iterator[Steps]:
 
     with Progress(transient=True, console=_console()) as progress:
         yield Steps(progress)
+
+
+class PruneSteps(Steps):
+    """The steps of a prune; the plan is shown in between."""
+
+    def __init__(
+        self, progress: "Progress | None", context: Context, show_plan: "Callable[[Plan], None]"
+    ) -> None:
+        super().__init__(progress)
+        self._context = context
+        self.plan = show_plan
+
+    def notice(self, text: str) -> None:
+        self._context.warn(text)
+
+
+@contextmanager
+def prune_progress(context: Context, show_plan: "Callable[[Plan], None]") -> Iterator[PruneSteps]:
+    with step_progress(context) as steps:
+        yield PruneSteps(steps.progress, context, show_plan)

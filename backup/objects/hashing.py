@@ -23,6 +23,8 @@ class Hasher(Protocol):
 
     def digest(self) -> bytes: ...
 
+    def copy(self) -> "Hasher": ...
+
 
 def _blake3(data: Data) -> ObjectId:
     return ObjectId(blake3(data).digest())

@@ -1,11 +1,12 @@
 """Writing objects: gathered into blocks, blocks into packs."""
 
-from collections.abc import Callable
+import secrets
+from collections.abc import Callable, Container
 
 from backup.model.errors import ImbfsError
 from backup.model.ids import ObjectId, PackId
 from backup.objects.block import MAX_PLAIN, BlockKind, CompressionSettings, encode_block
-from backup.objects.hashing import HashName, new_hasher
+from backup.objects.hashing import HashName, name_of, new_hasher
 from backup.objects.pack import (
     FILE_MAGIC,
     BlockRecord,
@@ -37,13 +38,16 @@ class PackWriter:
         compression: CompressionSettings,
         pack_size: int,
         on_pack: Callable[[PackRecord], None],
+        taken: Container[PackId] = (),
     ) -> None:
+        """`taken` are names that no new pack may have: those of packs that are about to be deleted."""
         self._storage = storage
         self._kind = kind
         self._hash_name = hash_name
         self._compression = compression
         self._pack_size = pack_size
         self._on_pack = on_pack
+        self._taken = taken
         self._waiting: list[tuple[ObjectId, bytes]] = []
         self._waiting_size = 0
         self._pack: _OpenPack | None = None
@@ -100,7 +104,7 @@ class PackWriter:
         if pack is None:
             return
         try:
-            record = pack.publish(self._compression)
+            record = pack.publish(self._kind, self._compression, self._taken)
         except BaseException:
             pack.staged.discard()
             raise
@@ -114,6 +118,7 @@ class _OpenPack:
         self.staged: Staged = storage.stage()
         self.size = 0
         self.objects = 0
+        self._hash_name = hash_name
         self._hasher = new_hasher(hash_name)
         self._blocks: list[BlockRecord] = []
         self._append(FILE_MAGIC)
@@ -131,12 +136,26 @@ class _OpenPack:
         self.objects += len(members)
         self._append(block)
 
-    def publish(self, compression: CompressionSettings) -> PackRecord:
-        footer = encode_block(BlockKind.FOOTER, [encode_footer(self._blocks)], compression)
-        trailer = encode_trailer(footer)
+    def publish(self, kind: int, compression: CompressionSettings, taken: Container[PackId]) -> PackRecord:
+        trailer = self._trailer(compression)
+        while self._name_with(trailer) in taken:
+            # The same blocks make the same pack: one more object makes it another.
+            salt = secrets.token_bytes(32)
+            name = ObjectId(name_of(self._hash_name)(salt))
+            self.append_block(encode_block(BlockKind(kind), [salt], compression), kind, [(name, len(salt))])
+            trailer = self._trailer(compression)
+        pack = self._name_with(trailer)
         self._append(trailer)
         # What leaves must be readable: a pack with a footer that does not decode is lost data.
         assert read_footer(trailer, self.size, "new pack") == tuple(self._blocks)
-        pack = PackId(self._hasher.digest())
         self.staged.publish(pack_key(pack))
         return PackRecord(pack, self.size, tuple(self._blocks))
+
+    def _trailer(self, compression: CompressionSettings) -> bytes:
+        footer = encode_block(BlockKind.FOOTER, [encode_footer(self._blocks)], compression)
+        return encode_trailer(footer)
+
+    def _name_with(self, trailer: bytes) -> PackId:
+        hasher = self._hasher.copy()
+        hasher.update(trailer)
+        return PackId(hasher.digest())

@@ -11,7 +11,7 @@ import msgspec
 
 from backup import __version__
 from backup.model.errors import ImbfsError, Stopped
-from backup.model.ids import ObjectId, SnapshotId
+from backup.model.ids import ObjectId, PackId, SnapshotId
 from backup.model.text import to_name
 from backup.ops.storing.intake import Intake
 from backup.ops.storing.monitor import Counts, Monitor
@@ -71,10 +71,25 @@ def backup(
     Raises `UsageError` for paths that cannot be; `ImbfsError` where nothing can be backed up, or the
     repository cannot be written; OSError where the top directory cannot be read.
     """
-    started = clock()
-    sources = find_sources(repository, list(paths), options.host, monitor)
-    parent = find_parent(repository, sources, options.host)
+    # Before anything is looked up: what is found stored from now on stays.
     writer = DryWriter(repository) if options.dry_run else Writer(repository)
+    try:
+        return _backup(repository, writer, list(paths), options, monitor, clock)
+    finally:
+        writer.close()
+
+
+def _backup(
+    repository: Repository,
+    writer: "Writer | DryWriter",
+    paths: list[bytes],
+    options: BackupOptions,
+    monitor: Monitor,
+    clock: Callable[[], int],
+) -> BackupResult:
+    started = clock()
+    sources = find_sources(repository, paths, options.host, monitor)
+    parent = find_parent(repository, sources, options.host)
     workers = len(os.sched_getaffinity(0)) if options.workers is None else options.workers
     reading = partial(Readers, settings=repository.config, workers=min(workers, MAX_WORKERS))
     walk = open_walk(repository, writer, parent, options, started, monitor, reading)
@@ -134,7 +149,7 @@ def _present_sources(repository: Repository, paths: list[bytes], host: str) -> S
     gone = [path for path in sources.paths if not os.path.lexists(path)]
     if not gone or find_parent(repository, sources, host) is not None:
         return sources
-    rest = plan_sources(path for path in sources.paths if path not in gone)
+    rest = plan_sources(path for path in paths if path not in gone)
     return rest._replace(missing=[*sources.missing, *gone], notices=sources.notices)
 
 
@@ -163,7 +178,7 @@ def open_walk(
         started_ns=started,
         parent_started_ns=0 if parent is None else parent.body.started_ns,
         read_all=options.read_all,
-        distrust=repository.lacks_something(),
+        distrust=bool(writer.condemned) or repository.lacks_something(),
         skip=frozenset({repository_identity(repository)}),
     )
     return Walk(writer, repository.tree, settings, monitor, reading)
@@ -235,6 +250,7 @@ class DryWriter:
     def __init__(self, repository: Repository) -> None:
         self._repository = repository
         self._new: set[ObjectId] = set()
+        self.condemned = frozenset[PackId]()
         self.bytes_added = 0
         self.bytes_stored = 0
 
@@ -262,3 +278,6 @@ class DryWriter:
 
     def discard(self) -> None:
         """Nothing was written."""
+
+    def close(self) -> None:
+        """Nothing is held."""

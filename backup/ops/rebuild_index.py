@@ -12,4 +12,8 @@ def rebuild_index(repository: Repository) -> None:
     repository.sync_index()
     repository.index.note_snapshots(repository.catalogue.ids())
     if repository.storage.writable:
-        Writer(repository).finish()
+        writer = Writer(repository, "index rebuild")
+        try:
+            writer.finish()
+        finally:
+            writer.close()

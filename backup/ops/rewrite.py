@@ -7,10 +7,12 @@ from typing import NamedTuple
 import msgspec
 
 from backup import __version__
-from backup.model.errors import Damaged
-from backup.model.ids import ObjectId, SnapshotId
+from backup.model.errors import Damaged, NotFound
+from backup.model.ids import SHORT_ID, ObjectId, SnapshotId
 from backup.ops.backup import DryWriter
 from backup.repository import Repository, Writer
+from backup.repository.leases import take_writer_lease
+from backup.repository.writer import storing
 from backup.snapshots.filtered import Filtered, Fits, TreeFilter, filter_root
 from backup.snapshots.manifest import Body, Snapshot, Statistics
 from backup.snapshots.totals import Total, Totals
@@ -44,10 +46,23 @@ def rewrite(
     """Makes of each snapshot one without the paths that `fits` chooses; the originals stay.
 
     `snapshots` are oldest first: a new one has as its parent what its parent became. No data is read.
-    Raises `CannotStore`.
+    Raises `CannotStore`; `NotFound` where one was forgotten meanwhile.
     """
     rewriter = _Rewriter(repository, fits, dry_run, clock)
-    return [rewriter.rewrite(snapshot) for snapshot in snapshots]
+    if dry_run:
+        return [rewriter.rewrite(snapshot) for snapshot in snapshots]
+    # One lease for all: trees made for one snapshot are used for the next.
+    with storing():
+        lease = take_writer_lease(repository.storage, "rewrite")
+    with lease:
+        return [rewriter.rewrite(_still_there(repository, snapshot)) for snapshot in snapshots]
+
+
+def _still_there(repository: Repository, snapshot: Snapshot) -> Snapshot:
+    try:
+        return repository.catalogue.read(snapshot.id)
+    except FileNotFoundError:
+        raise NotFound(f"snapshot {snapshot.id[:SHORT_ID]} was forgotten meanwhile") from None
 
 
 class _Rewriter:
@@ -60,8 +75,14 @@ class _Rewriter:
         self._became: dict[str, SnapshotId] = {}
 
     def rewrite(self, snapshot: Snapshot) -> Rewritten:
+        writer = DryWriter(self._repository) if self._dry_run else Writer(self._repository, "rewrite")
+        try:
+            return self._rewrite(snapshot, writer)
+        finally:
+            writer.close()
+
+    def _rewrite(self, snapshot: Snapshot, writer: DryWriter | Writer) -> Rewritten:
         started = self._clock()
-        writer = DryWriter(self._repository) if self._dry_run else Writer(self._repository)
         try:
             root, left = filter_root(snapshot.root, self._trees, self._repository.tree, writer.store_tree)
             before = self._before(snapshot) if left.excluded else left

@@ -5,6 +5,7 @@ from typing import NamedTuple
 from backup.model.errors import NotFound
 from backup.model.ids import SHORT_ID, SnapshotId
 from backup.repository import Repository
+from backup.repository.leases import take_writer_lease
 from backup.repository.writer import storing
 from backup.snapshots.manifest import Labels, Snapshot, decode_manifest, manifest_key, relabel_manifest
 
@@ -31,6 +32,14 @@ def tag(repository: Repository, snapshot_id: SnapshotId, change: LabelChange) ->
     The new manifest takes the place of the old one as a whole. Raises `NotFound` where the snapshot
     was forgotten meanwhile, `Damaged`, `CannotStore`.
     """
+    # A writer's: a snapshot that is forgotten meanwhile comes back with its new labels, whole.
+    with storing():
+        lease = take_writer_lease(repository.storage, "tag")
+    with lease:
+        return _tag(repository, snapshot_id, change)
+
+
+def _tag(repository: Repository, snapshot_id: SnapshotId, change: LabelChange) -> Snapshot:
     try:
         data = repository.storage.read(manifest_key(snapshot_id))
     except FileNotFoundError:

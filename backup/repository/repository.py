@@ -167,7 +167,10 @@ class Repository:
     def _load_segment(self, segment: SegmentId) -> list[PackRecord] | None:
         try:
             return self.read_segment(segment)
-        except (Damaged, FileNotFoundError) as error:
+        except FileNotFoundError:
+            # Prune has put others in its place: the next look finds them.
+            return None
+        except Damaged as error:
             if segment not in self._told:
                 self._told.add(segment)
                 self.notice(f"{error}; `imbfs check` tells what it reaches")
@@ -254,12 +257,30 @@ class Repository:
                 except (Damaged, FileNotFoundError):
                     continue
 
+    def listed_packs(self) -> Iterator[PackRecord]:
+        """What the segments say, whatever the index does. A pack may come more than once."""
+        for _, packs in self.segments():
+            yield from packs
+
+    def segments(self) -> Iterator[tuple[SegmentId, list[PackRecord]]]:
+        """The segments that stand and are sound, with the packs that they list."""
+        for key, _ in self.storage.list(SEGMENTS):
+            if (segment := _segment_id(key)) and (packs := self._load_segment(segment)) is not None:
+                yield segment, packs
+
     def stored_packs(self) -> Iterator[tuple[PackId, int]]:
         """The packs that stand in the repository, with their sizes in bytes."""
         for key, size in self.storage.list("packs"):
             pack = _pack_id(key)
             if pack is not None:
                 yield pack, size
+
+    def packs_since(self, moment: int) -> Iterator[PackId]:
+        """Packs written from then on, in ns by the storage's clock."""
+        for pack, _ in self.stored_packs():
+            with suppress(FileNotFoundError):
+                if self.storage.modified(pack_key(pack)) >= moment:
+                    yield pack
 
     def lacks_something(self) -> bool:
         """Whether a pack that a segment lists has gone, or a repair found that objects are missing."""

@@ -4,15 +4,17 @@ pack → segment → index → manifest: a file is durable before anything names
 """
 
 import errno
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Container, Iterable, Iterator, Sequence, Set
 from contextlib import contextmanager, suppress
 
-from backup.model.errors import CannotStore, ImbfsError
+from backup.model.errors import CannotStore, Damaged, ImbfsError
 from backup.model.ids import ObjectId, PackId, SegmentId
 from backup.objects.block import BlockKind
 from backup.objects.pack import PackRecord
 from backup.objects.segment import encode_segment, segment_key
 from backup.objects.writer import PackWriter
+from backup.repository.condemned import condemned_notes
+from backup.repository.leases import HeldLease, take_writer_lease
 from backup.repository.missing import settle_missing
 from backup.repository.repository import Repository
 from backup.snapshots.manifest import (
@@ -22,6 +24,7 @@ from backup.snapshots.manifest import (
     encode_manifest,
     manifest_key,
 )
+from backup.snapshots.reach import reachable
 
 #: A segment is written when so many objects, or packs, of one kind wait for it, and at the end. Counted, not
 #: timed: so what is written depends on what is stored alone. A kill loses nothing by it: the next run
@@ -44,16 +47,75 @@ def storing() -> Iterator[None]:
         ) from error
 
 
-class Writer:
-    """One backup's way into a repository. Not for several threads. Finish it or discard it."""
+def write_segment(
+    repository: Repository, packs: list[PackRecord], trees: Sequence[tuple[ObjectId, bytes]] = ()
+) -> tuple[SegmentId, int]:
+    """Lists packs that stand, in a segment and then in the index. Gives its name and its size in bytes."""
+    data = encode_segment(packs, repository.config.compression)
+    segment = SegmentId(repository.name(data))
+    repository.storage.put(segment_key(segment), data)
+    repository.index.add_segment(segment, packs, trees)
+    return segment, len(data)
 
-    def __init__(self, repository: Repository, without: Set[PackId] = frozenset()) -> None:
+
+def write_segments(repository: Repository, packs: Iterable[PackRecord]) -> set[SegmentId]:
+    """As many segments as it takes."""
+    written = set()
+    waiting: list[PackRecord] = []
+    for pack in packs:
+        waiting.append(pack)
+        if len(waiting) >= SEGMENT_PACKS or sum(map(_objects, waiting)) >= SEGMENT_OBJECTS:
+            written.add(write_segment(repository, waiting)[0])
+            waiting = []
+    if waiting:
+        written.add(write_segment(repository, waiting)[0])
+    return written
+
+
+def replace_segments(repository: Repository, gone: Container[PackId]) -> None:
+    """Segments that list a pack of `gone` make room for others without those, which stand first."""
+    old: list[SegmentId] = []
+    written: set[SegmentId] = set()
+    waiting: list[PackRecord] = []
+    known: set[PackId] = set()
+    for segment, packs in repository.segments():
+        if any(pack.id in gone for pack in packs):
+            old.append(segment)
+            new = [pack for pack in packs if pack.id not in gone and pack.id not in known]
+            known.update(pack.id for pack in new)
+            waiting += new
+        if sum(map(_objects, waiting)) >= SEGMENT_OBJECTS:
+            written |= write_segments(repository, waiting)
+            waiting = []
+    written |= write_segments(repository, waiting)
+    for segment in old:
+        if segment not in written:
+            with suppress(FileNotFoundError):
+                repository.storage.delete(segment_key(segment))
+
+
+class Writer:
+    """One backup's way into a repository. Not for several threads. Finish it or discard it, then close it.
+
+    It holds a lease from its making on: what it finds stored stays, but for what was condemned before.
+    Snapshots that it builds on are to be looked for after that.
+    """
+
+    def __init__(
+        self, repository: Repository, command: str = "backup", without: Set[PackId] = frozenset()
+    ) -> None:
         """What lies in the packs `without` does not count as stored."""
         self._repository = repository
+        self._command = command
+        #: Packs that prune is about to delete: what they hold counts as not stored.
+        self.condemned: frozenset[PackId] = frozenset()
         #: An object counts as stored only where its pack still stands.
-        self._packs: set[PackId] = {pack for pack, _ in repository.stored_packs()} - without
+        self._packs: set[PackId] = set()
+        self._without = without
         #: Packs written in this run.
         self.written: set[PackId] = set()
+        with storing():
+            self._lease = self._take_lease()
         #: Written or waiting in this run, not yet in the index.
         self._pending: set[ObjectId] = set()
         self._trees: list[tuple[ObjectId, bytes]] = []
@@ -65,7 +127,29 @@ class Writer:
         #: Plain bytes that were new, and bytes that the repository grew by.
         self.bytes_added = 0
         self.bytes_stored = 0
-        self._adopt(repository)
+        try:
+            self._adopt(repository)
+        except BaseException:
+            self.close()
+            raise
+
+    def _take_lease(self) -> HeldLease:
+        """The order is what makes it safe: lease, then condemned notes, then segments and packs."""
+        storage = self._repository.storage
+        lease = take_writer_lease(storage, self._command)
+        try:
+            self.condemned = frozenset().union(*condemned_notes(storage).values())
+            self._repository.sync_index()
+            self._packs = {pack for pack, _ in self._repository.stored_packs()}
+            self._packs -= self.condemned | self._without
+        except BaseException:
+            lease.release()
+            raise
+        return lease
+
+    def close(self) -> None:
+        """Gives the lease back. What was stored and no snapshot reaches may be pruned from now on."""
+        self._lease.release()
 
     def _adopt(self, repository: Repository) -> None:
         """Lists the packs that a killed run left unlisted: what it stored is not stored again."""
@@ -81,6 +165,7 @@ class Writer:
             config.compression,
             config.pack_size,
             self._pack_done,
+            _Condemned(self),
         )
 
     def claim(self, objects: Sequence[tuple[ObjectId, int]]) -> list[int]:
@@ -88,6 +173,7 @@ class Writer:
 
         They count as stored from now on: the caller is to `append` them, in blocks, in any order.
         """
+        self._lease.beat()
         asked = [name for name, _ in objects if name not in self._pending]
         places = self._repository.packs_of(asked) if asked else {}
         new = []
@@ -153,12 +239,7 @@ class Writer:
     def _write_segment(self, packs: list[PackRecord]) -> None:
         if not packs:
             return
-        repository = self._repository
-        data = encode_segment(packs, repository.config.compression)
-        segment = SegmentId(repository.name(data))
-        repository.storage.put(segment_key(segment), data)
-        self.bytes_stored += len(data)
-        repository.index.add_segment(segment, packs, self._trees)
+        self.bytes_stored += write_segment(self._repository, packs, self._trees)[1]
         self._trees = []
         self._trees_size = 0
         self._pending -= {name for pack in packs for block in pack.blocks for name, _ in block.objects}
@@ -177,14 +258,46 @@ class Writer:
             settle_missing(self._repository.storage, self.has)
 
     def commit(self, body: Body, labels: Labels) -> Snapshot:
-        """Writes the manifest: from here on the snapshot exists. Call `finish` before."""
+        """Writes the manifest: from here on the snapshot exists. Call `finish` before.
+
+        Raises `ImbfsError` where prune has taken what the snapshot needs, because this process was
+        suspended for hours; there is no snapshot then.
+        """
         snapshot_id, data = encode_manifest(body, labels, self._repository.name)
+        root = ObjectId(bytes.fromhex(body.root))
+        storage, key = self._repository.storage, manifest_key(snapshot_id)
         with storing():
-            self._repository.storage.put(manifest_key(snapshot_id), data)
+            if self.condemned or not self._lease.stands():
+                self._secure(root)
+            storage.put(key, data)
+            # Looked at again: it may have been suspended just before that.
+            if not self._lease.stands():
+                try:
+                    self._secure(root)
+                except BaseException:
+                    storage.delete(key)
+                    raise
         self._repository.index.note_snapshots([snapshot_id])
         if self.bytes_stored:
             self._repository.index.settle()
         return Snapshot(snapshot_id, body, labels)
+
+    def _secure(self, root: ObjectId) -> None:
+        """Sees to it that all that a root reaches lies in packs that stay; stores again what does not."""
+        if not self._lease.stands():
+            self._lease = self._take_lease()
+        try:
+            for objects in reachable(root, self._repository.tree, set()):
+                standing = self._repository.index.packs_of(objects.names)
+                for name in objects.names:
+                    if name not in self._pending and standing.get(name) not in self._packs:
+                        data = self._repository.reader.read(name)
+                        self._add(name, data, self._data if objects.chunks else self._tree)
+            self.finish()
+        except Damaged as error:
+            raise ImbfsError(
+                f"prune has removed what this {self._command} found stored ({error}): run it again"
+            ) from error
 
     def discard(self) -> None:
         """Gives up: temporary files go, finished packs stay for the next run to use."""
@@ -193,6 +306,16 @@ class Writer:
         # Only a wish: the disk may be full, and the next run finds the packs all the same.
         with suppress(OSError, ImbfsError):
             self._write_last_segment()
+
+
+class _Condemned:
+    """The packs that are condemned as far as the writer knows; it may learn of more."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+
+    def __contains__(self, pack: object) -> bool:
+        return pack in self._writer.condemned
 
 
 def _objects(pack: PackRecord) -> int:

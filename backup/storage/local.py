@@ -30,11 +30,11 @@ class LocalStorage:
     def stage(self) -> "LocalStaged":
         return LocalStaged(self.root, self._durable)
 
-    def put(self, key: str, data: bytes) -> None:
+    def put(self, key: str, data: bytes, *, durable: bool = True) -> None:
         staged = self.stage()
         try:
             staged.append(data)
-            staged.publish(key)
+            staged.publish(key, durable=durable)
         except BaseException:
             staged.discard()
             raise
@@ -67,6 +67,13 @@ class LocalStorage:
     def size(self, key: str) -> int:
         return (self.root / key).lstat().st_size
 
+    def modified(self, key: str) -> int:
+        return (self.root / key).lstat().st_mtime_ns
+
+    def touch(self, key: str) -> None:
+        # With no time given, a file server takes its own clock.
+        os.utime(self.root / key, follow_symlinks=False)
+
     def list(self, prefix: str) -> Iterator[tuple[str, int]]:
         try:
             entries = sorted(os.scandir(self.root / prefix), key=lambda entry: entry.name)
@@ -80,11 +87,12 @@ class LocalStorage:
                 with contextlib.suppress(FileNotFoundError):
                     yield key, entry.stat(follow_symlinks=False).st_size
 
-    def delete(self, key: str) -> None:
+    def delete(self, key: str, *, durable: bool = True) -> None:
         with self._lock:
             self._open.pop(key, None)
         (self.root / key).unlink()
-        sync_directory((self.root / key).parent)
+        if durable:
+            sync_directory((self.root / key).parent)
 
     def move(self, key: str, new_key: str) -> None:
         with self._lock:
@@ -129,14 +137,19 @@ class LocalStaged:
         while view:
             view = view[os.write(self._descriptor, view) :]
 
-    def publish(self, key: str) -> None:
+    def publish(self, key: str, *, durable: bool = True) -> None:
         assert self._descriptor is not None
-        os.fsync(self._descriptor)
-        self._close()
         target = self._root / key
-        self._require_directory(target.parent)
-        os.replace(self._path, target)
-        sync_directory(target.parent)
+        if durable:
+            os.fsync(self._descriptor)
+            self._close()
+            self._require_directory(target.parent)
+            os.replace(self._path, target)
+            sync_directory(target.parent)
+        else:
+            self._close()
+            make_directory(target.parent)
+            os.replace(self._path, target)
 
     def _require_directory(self, path: Path) -> None:
         """One that stands may be another process's, which was killed before it made it durable."""

@@ -106,7 +106,7 @@ class InterruptedStorage(MemoryStorage):
         self.at, self.share = at, share
 
     def stage(self) -> MemoryStaged:
-        return _InterruptedStaged(self.files, self._interrupt)
+        return _InterruptedStaged(self, self._interrupt)
 
     def _interrupt(self) -> float | None:
         self.at -= 1
@@ -114,8 +114,8 @@ class InterruptedStorage(MemoryStorage):
 
 
 class _InterruptedStaged(MemoryStaged):
-    def __init__(self, files: dict[str, bytes], interrupt: Callable[[], float | None]) -> None:
-        super().__init__(files)
+    def __init__(self, storage: MemoryStorage, interrupt: Callable[[], float | None]) -> None:
+        super().__init__(storage)
         self._interrupt = interrupt
 
     def append(self, data: bytes | memoryview) -> None:

@@ -133,6 +133,7 @@ class _SpyStaged(LocalStaged):
         super().__init__(root, set())
         self._tell = tell
 
-    def publish(self, key: str) -> None:
-        super().publish(key)
-        self._tell(key.partition("/")[0])
+    def publish(self, key: str, *, durable: bool = True) -> None:
+        super().publish(key, durable=durable)
+        if durable:
+            self._tell(key.partition("/")[0])

@@ -20,6 +20,7 @@ COMMANDS = (
     "tag",
     "forget",
     "rewrite",
+    "prune",
     "check",
     "repair",
     "index",

@@ -64,7 +64,7 @@ def _store(repository: Repository, plan: Plan, monitor: Monitor) -> tuple[set[Pa
     if not saved and not plan.remedies:
         return set(), gone
     monitor.step("objects", len(saved) + len(plan.remedies))
-    writer = Writer(repository, without=plan.broken)
+    writer = Writer(repository, "repair", without=plan.broken)
     try:
         for name, kind, place in saved:
             writer.save(name, bytes(repository.reader.read_at(name, place)), kind)
@@ -83,6 +83,8 @@ def _store(repository: Repository, plan: Plan, monitor: Monitor) -> tuple[set[Pa
     except BaseException:
         writer.discard()
         raise
+    finally:
+        writer.close()
     return writer.written, gone
 
 

@@ -1,0 +1,166 @@
+"""Pruning: what no snapshot reaches is deleted, while backups and mounts go on.
+
+`docs/design.md`, "Neighbours".
+"""
+
+import errno
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+
+from backup.model.errors import Damaged, RepositoryBusy
+from backup.model.ids import PackId
+from backup.ops.pruning.monitor import Monitor
+from backup.ops.pruning.need import Holders, Need
+from backup.ops.pruning.plan import Plan, make_plan
+from backup.ops.pruning.repack import Repack
+from backup.ops.pruning.survey import Survey
+from backup.ops.pruning.sweep import Sweep
+from backup.repository import Repository
+from backup.repository.condemned import condemn, condemned_notes
+from backup.repository.leases import HeldLease, Lease, living_leases, remove_dead_leases, take_lease
+from backup.repository.strays import remove_strays
+from backup.repository.writer import storing, write_segments
+
+__all__ = ["Monitor", "Plan", "PruneOptions", "PruneSummary", "prune"]
+
+#: Clocks of hosts may differ by so much before packs that a running backup wrote are condemned too early:
+#: they are rescued at the end then. Seconds.
+CLOCKS = 3600
+
+
+@dataclass(frozen=True)
+class PruneOptions:
+    """`max_unused`: the share (0.05: 5 %) of what stays that may be unused."""
+
+    max_unused: float = 0.05
+    dry_run: bool = False
+
+
+@dataclass(frozen=True)
+class PruneSummary:
+    """Sizes in bytes. `packs_waiting` are condemned and still there: `waiting_for` says for whom.
+
+    After a dry run it tells what would be.
+    """
+
+    plan: Plan
+    packs_removed: int
+    packs_waiting: int
+    bytes_waiting: int
+    waiting_for: list[str]
+    chunks_missing: int
+    seconds: float
+
+
+def prune(repository: Repository, options: PruneOptions, monitor: Monitor) -> PruneSummary:
+    """Deletes what no snapshot reaches, and nothing that a running backup, mount or restore needs.
+
+    Waits for nobody: what another process may still use is condemned, and deleted by a later prune.
+    Raises `RepositoryBusy` where another prune runs; `Damaged`, before anything is changed, where a
+    snapshot or a tree cannot be read; `CannotStore`.
+    """
+    started = time.monotonic()
+    if options.dry_run:
+        leases = living_leases(repository.storage, time.time_ns())
+        pruning = _Pruning(repository, options, monitor, list(leases.values()))
+        monitor.plan(pruning.plan)
+        return pruning.summary(time.monotonic() - started)
+    with storing(), _only_prune(repository) as (lease, living):
+        pruning = _Pruning(repository, options, monitor, list(living.values()))
+        monitor.plan(pruning.plan)
+        pruning.execute(lease)
+        remove_strays(repository.storage, lease.time())
+    repository.sync_index()
+    return pruning.summary(time.monotonic() - started)
+
+
+@contextmanager
+def _only_prune(repository: Repository) -> Iterator[tuple[HeldLease, dict[str, Lease]]]:
+    """Two that begin at once may both give up: neither waits."""
+    with take_lease(repository.storage, "prune", "prune") as lease:
+        living = remove_dead_leases(repository.storage, lease.time())
+        for name, other in living.items():
+            if other.kind == "prune" and name != lease.id:
+                raise RepositoryBusy(f"another prune is running: {other.who()}")
+        yield lease, living
+
+
+class _Pruning:
+    """What was found, what is planned, what was done."""
+
+    def __init__(
+        self, repository: Repository, options: PruneOptions, monitor: Monitor, living: list[Lease]
+    ) -> None:
+        self._repository = repository
+        self._monitor = monitor
+        self._condemned = frozenset().union(*condemned_notes(repository.storage).values())
+        self._survey = Survey(repository, monitor)
+        self._need = Need(repository, self._survey, monitor)
+        try:
+            self._need.add_snapshots()
+            self._need.add_leases(living)
+        except Damaged as error:
+            raise Damaged(
+                f"{error}: nothing was pruned, because what is there may heal it; `imbfs check` tells more"
+            ) from error
+        self._young = _young(repository, living)
+        self._holders = Holders(self._survey, self._condemned)
+        self.plan = make_plan(self._holders.uses(self._young), options.max_unused)
+        self._sweep: Sweep | None = None
+
+    def execute(self, lease: HeldLease) -> None:
+        self._list_unlisted()
+        self._sweep = Sweep(self._repository, self._survey, self._need, lease)
+        # First what needs no space.
+        self._condemn([pack.id for pack in self.plan.unused])
+        self._sweep.run()
+        if self.plan.repacked:
+            self._condemn(self._repack())
+            self._sweep.run()
+
+    def _condemn(self, packs: list[PackId]) -> None:
+        if packs:
+            condemn(self._repository.storage, packs)
+
+    def _repack(self) -> list[PackId]:
+        going = frozenset(pack.id for pack in self.plan.going)
+        repack = Repack(self._repository, self._survey, self._holders, going | self._condemned, self._monitor)
+        try:
+            return repack.run(self.plan.repacked)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            self._monitor.notice("there is no space to repack packs: those that are used in part stay")
+            return []
+
+    def _list_unlisted(self) -> None:
+        """Packs that a killed backup left, and that a snapshot needs all the same."""
+        needed = {pack.id for pack in self.plan.kept if pack.used_objects} - self._young
+        unlisted = {pack.id for pack in self._survey.packs if not pack.listed} & needed
+        if unlisted:
+            packs = self._repository.unlisted_packs()
+            write_segments(self._repository, [pack for pack in packs if pack.id in unlisted])
+
+    def summary(self, seconds: float) -> PruneSummary:
+        sweep = self._sweep
+        left = sweep.left if sweep else set()
+        return PruneSummary(
+            plan=self.plan,
+            packs_removed=len(sweep.deleted) if sweep else 0,
+            packs_waiting=len(left),
+            bytes_waiting=sum(pack.size for pack in self._survey.packs if pack.id in left),
+            waiting_for=sorted({lease.who() for lease in sweep.waiting.values()}) if sweep else [],
+            chunks_missing=len(self._need.missing),
+            seconds=round(seconds, 3),
+        )
+
+
+def _young(repository: Repository, living: list[Lease]) -> frozenset[PackId]:
+    """Packs that a backup may have written which still runs."""
+    begun = [datetime.fromisoformat(lease.since).timestamp() for lease in living if lease.kind == "writer"]
+    if not begun:
+        return frozenset()
+    return frozenset(repository.packs_since(int((min(begun) - CLOCKS) * 1e9)))

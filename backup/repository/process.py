@@ -1,0 +1,52 @@
+"""Which process wrote a lease, and whether it still runs."""
+
+import os
+import socket
+from contextlib import suppress
+
+import msgspec
+
+
+class Process(msgspec.Struct, frozen=True):
+    """A process among all machines: `boot` and `namespace` say where its number `pid` counts, and
+    `start` (in clock ticks since the boot) tells it from a later process of the same number.
+    """
+
+    host: str
+    pid: int
+    start: int
+    boot: str
+    namespace: str
+
+    def lives(self) -> bool | None:
+        """Whether it runs; None where this machine cannot tell, because it is another one's."""
+        if not self.boot or (self.boot, self.namespace) != (_boot(), _namespace()):
+            return None
+        return _start(self.pid) == self.start
+
+
+def this_process() -> Process:
+    pid = os.getpid()
+    return Process(socket.gethostname(), pid, _start(pid) or 0, _boot(), _namespace())
+
+
+def _boot() -> str:
+    with suppress(OSError), open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+        return file.read().strip()
+    return ""
+
+
+def _namespace() -> str:
+    """That of process numbers: a container has the boot of its machine, and numbers of its own."""
+    with suppress(OSError):
+        return os.readlink("/proc/self/ns/pid")
+    return ""
+
+
+def _start(pid: int) -> int | None:
+    """None where there is no such process, or it has ended and only waits for its parent."""
+    with suppress(OSError), open(f"/proc/{pid}/stat", "rb") as file:
+        # The name, in brackets, may hold anything.
+        fields = file.read().rpartition(b")")[2].split()
+        return None if fields[0] in b"ZX" else int(fields[19])
+    return None

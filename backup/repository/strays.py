@@ -1,0 +1,15 @@
+"""Temporary files that a killed process left."""
+
+from contextlib import suppress
+
+from backup.repository.leases import EXPIRY_NS
+from backup.storage import Storage
+from backup.storage.local import STAGING
+
+
+def remove_strays(storage: Storage, now: int) -> None:
+    """Deletes what was not written to for as long as a lease lasts; `now` in ns by the storage's clock."""
+    for key, _ in storage.list(STAGING):
+        with suppress(OSError):
+            if now - storage.modified(key) > EXPIRY_NS:
+                storage.delete(key)
