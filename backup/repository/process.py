@@ -22,12 +22,12 @@ class Process(msgspec.Struct, frozen=True):
         """Whether it runs; None where this machine cannot tell, because it is another one's."""
         if not self.boot or (self.boot, self.namespace) != (_boot(), _namespace()):
             return None
-        return _start(self.pid) == self.start
+        return start_ticks(self.pid) == self.start
 
 
 def this_process() -> Process:
     pid = os.getpid()
-    return Process(socket.gethostname(), pid, _start(pid) or 0, _boot(), _namespace())
+    return Process(socket.gethostname(), pid, start_ticks(pid) or 0, _boot(), _namespace())
 
 
 def _boot() -> str:
@@ -43,7 +43,7 @@ def _namespace() -> str:
     return ""
 
 
-def _start(pid: int) -> int | None:
+def start_ticks(pid: int) -> int | None:
     """None where there is no such process, or it has ended and only waits for its parent."""
     with suppress(OSError), open(f"/proc/{pid}/stat", "rb") as file:
         # The name, in brackets, may hold anything.

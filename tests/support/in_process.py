@@ -1,6 +1,7 @@
 """The command in this very process: for tests that run it hundreds of times."""
 
 import io
+import itertools
 import os
 import signal
 import sys
@@ -9,6 +10,9 @@ from unittest import mock
 
 from backup.cli.main import main
 from tests.support.imbfs import Argument, Result
+
+#: Each run counts as a process of its own: whatever lease it leaves is a dead one's for the next.
+_RUNS = itertools.count(1)
 
 
 class InProcess:
@@ -33,7 +37,9 @@ class InProcess:
         }
         argv = ["--repo", os.fsdecode(self.repository), *map(os.fsdecode, args)]
         handler = signal.getsignal(signal.SIGTERM)
+        run = next(_RUNS)
         with (
+            mock.patch("backup.repository.process.start_ticks", return_value=run),
             mock.patch.dict(os.environ, environment),
             mock.patch.multiple(sys, stdout=stdout, stderr=stderr),
         ):
