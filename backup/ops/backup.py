@@ -74,7 +74,7 @@ def backup(
     # Before anything is looked up: what is found stored from now on stays.
     writer = DryWriter(repository) if options.dry_run else Writer(repository)
     try:
-        return _backup(repository, writer, list(paths), options, monitor, clock)
+        return _backup(repository, writer, list(paths), options, monitor, accept, clock)
     finally:
         writer.close()
 
@@ -85,6 +85,7 @@ def _backup(
     paths: list[bytes],
     options: BackupOptions,
     monitor: Monitor,
+    accept: Callable[[ObjectId], None],
     clock: Callable[[], int],
 ) -> BackupResult:
     started = clock()

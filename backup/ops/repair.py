@@ -1,11 +1,11 @@
 """Repairing: whatever can be made whole again is, and what cannot is named."""
 
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from backup.model.errors import ImbfsError
+from backup.model.errors import ImbfsError, RepositoryBusy
 from backup.model.ids import ObjectId
 from backup.ops.checking.report import Monitor
 from backup.ops.repairing.execute import carry_out
@@ -13,8 +13,10 @@ from backup.ops.repairing.plan import Plan
 from backup.ops.repairing.planning import make_plan
 from backup.repository import Repository
 from backup.repository.config import KEY, encode_config
+from backup.repository.leases import living_leases, take_lease
 from backup.repository.recovery import find_config
 from backup.repository.repository import QUARANTINE, Notice
+from backup.repository.writer import storing
 
 
 @dataclass(frozen=True)
@@ -49,14 +51,27 @@ def repair(
     with Repository(path, config, cache, notice) as repository:
         if not dry_run:
             repository.require_writable()
-        repository.examine_index()
-        plan = make_plan(repository, other, sources, monitor)
-        plan.config = wrong
-        if dry_run:
-            return RepairResult(plan, set())
-        if wrong:
-            _put_config(repository)
-        return RepairResult(plan, carry_out(repository, plan, monitor))
+        with nullcontext() if dry_run else _no_prune(repository):
+            repository.examine_index()
+            plan = make_plan(repository, other, sources, monitor)
+            plan.config = wrong
+            if dry_run:
+                return RepairResult(plan, set())
+            if wrong:
+                _put_config(repository)
+            return RepairResult(plan, carry_out(repository, plan, monitor))
+
+
+@contextmanager
+def _no_prune(repository: Repository) -> Iterator[None]:
+    """Inside, no pack is deleted: what is listed anew has to stand. Raises `RepositoryBusy`."""
+    with storing():
+        lease = take_lease(repository.storage, "writer", "repair")
+    with lease:
+        for other in living_leases(repository.storage, lease.time()).values():
+            if other.kind == "prune":
+                raise RepositoryBusy(f"{other.who()} is running: repair after it")
+        yield
 
 
 def _put_config(repository: Repository) -> None:
