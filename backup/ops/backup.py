@@ -15,6 +15,7 @@ from backup.model.ids import ObjectId, PackId, SnapshotId
 from backup.model.text import to_name
 from backup.ops.storing.intake import Intake
 from backup.ops.storing.monitor import Counts, Monitor
+from backup.ops.storing.pace import Pace, PacedMonitor
 from backup.ops.storing.parent import ParentDirectory, open_parent
 from backup.ops.storing.readers import Readers
 from backup.ops.storing.sources import Sources, plan_sources
@@ -24,8 +25,8 @@ from backup.repository import Repository, Writer
 from backup.snapshots.manifest import FORMAT, Body, Labels, Snapshot, Statistics
 from backup.source.descent import Identity
 
-#: More than the walk can keep busy.
-MAX_WORKERS = 32
+#: With more, the walk has not enough for them to do.
+MOST_USEFUL_WORKERS = 32
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,10 @@ class BackupOptions:
     read_all: bool = False
     dry_run: bool = False
     skip_unchanged: bool = False
-    #: Processes that read and compress; with 0 it is done in this one. None: one for each CPU.
+    #: Processes that read and compress; with 0 it is done in this one. None: one for each CPU, up to 32.
     workers: int | None = None
+    #: Bytes a second that are read at most, on average.
+    limit_rate: int | None = None
 
 
 @dataclass(frozen=True)
@@ -89,10 +92,12 @@ def _backup(
     clock: Callable[[], int],
 ) -> BackupResult:
     started = clock()
+    if options.limit_rate is not None:
+        monitor = PacedMonitor(monitor, Pace(options.limit_rate))
     sources = find_sources(repository, paths, options.host, monitor)
     parent = find_parent(repository, sources, options.host)
-    workers = len(os.sched_getaffinity(0)) if options.workers is None else options.workers
-    reading = partial(Readers, settings=repository.config, workers=min(workers, MAX_WORKERS))
+    workers = _default_workers() if options.workers is None else options.workers
+    reading = partial(Readers, settings=repository.config, workers=workers)
     walk = open_walk(repository, writer, parent, options, started, monitor, reading)
     try:
         root = _run(walk, writer, sources, parent_root(repository, parent, monitor))
@@ -113,6 +118,10 @@ def _backup(
     assert isinstance(writer, Writer)
     snapshot = writer.commit(body, Labels(options.tags, options.description))
     return BackupResult(snapshot.id, parent_id, statistics, unchanged)
+
+
+def _default_workers() -> int:
+    return min(len(os.sched_getaffinity(0)), MOST_USEFUL_WORKERS)
 
 
 def _run(

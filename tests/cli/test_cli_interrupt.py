@@ -122,3 +122,23 @@ def test_ctrl_c_during_a_restore_leaves_no_half_file_under_its_name(
     for path in back.glob("file-*"):
         assert path.stat().st_size == SIZE
         assert path.read_bytes() == (large_source / path.name).read_bytes()
+
+
+def test_a_backup_killed_at_four_fifths_stores_no_more_than_a_quarter_anew(
+    imbfs: Imbfs, large_source: Path
+) -> None:
+    whole = FILES * SIZE
+
+    def stored() -> int:
+        packs = (imbfs.repository / "packs").rglob("*")
+        return sum(path.stat().st_size for path in packs if path.is_file())
+
+    imbfs.run("init", "--pack-size", "4M")
+    with imbfs.start("backup", "--workers", "1", large_source) as running:
+        wait_until(lambda: stored() > 0.8 * whole or running.process.poll() is not None, "four fifths")
+        assert running.process.poll() is None, "the backup was done before the signal"
+        running.send(signal.SIGKILL)
+        running.result()
+    summary = imbfs.backup(large_source)
+    assert summary["bytes_read"] == whole
+    assert 0 < summary["bytes_stored"] <= whole / 4

@@ -10,16 +10,23 @@ from typing import TYPE_CHECKING, Any
 from backup.cli import exits
 from backup.cli.context import Context
 from backup.cli.output import count, show_json, size, tell
+from backup.cli.priority import give_way
 from backup.model.errors import UsageError
 from backup.model.ids import SHORT_ID
 from backup.model.labels import require_tag, require_text
 from backup.model.selector import parse_time
+from backup.model.size import parse_size
 
 if TYPE_CHECKING:
     from backup.ops.backup import BackupOptions, BackupResult
 
 #: New objects between two looks for cycles among them.
 GC_THRESHOLD = 200_000
+
+#: Slower than this, nothing would ever be done.
+MIN_RATE = 1024
+#: With more, the walk cannot keep them busy, and each takes memory.
+MAX_WORKERS = 256
 
 SUMMARY = "back up paths as one snapshot"
 
@@ -34,7 +41,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dry-run", action="store_true", help="store nothing, tell what would be stored")
     parser.add_argument("--skip-unchanged", action="store_true", help="no snapshot where nothing changed")
     parser.add_argument(
-        "--workers", metavar="N", type=_number, help="processes that read and compress (one for each CPU)"
+        "--limit-rate", metavar="RATE", help="read so many bytes a second at most, such as 20M"
+    )
+    parser.add_argument("--low-priority", action="store_true", help="give way to other programs")
+    parser.add_argument(
+        "--workers", metavar="N", type=_workers, help="processes that read and compress (one for each CPU)"
     )
     parser.add_argument("--approve", action="store_true", help="show what changed, and store it after a yes")
     parser.add_argument(
@@ -43,11 +54,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-def _number(text: str) -> int:
-    number = int(text)
-    if number < 0:
-        raise ValueError
-    return number
+def _workers(text: str) -> int:
+    if not text.isdecimal() or int(text) > MAX_WORKERS:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to {MAX_WORKERS}")
+    return int(text)
 
 
 def run(context: Context, arguments: argparse.Namespace) -> int:
@@ -61,6 +71,8 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
     # A backup makes many small objects and no cycles: looking for those took a tenth of the time.
     gc.set_threshold(GC_THRESHOLD)
     options = _options(context, arguments)
+    if arguments.low_priority:
+        give_way()
     paths = [os.fsencode(path) for path in arguments.paths]
     _make_default_repository(context)
     with context.open_repository() as repository, backup_progress(context, repository, paths) as monitor:
@@ -94,7 +106,17 @@ def _options(context: Context, arguments: argparse.Namespace) -> "BackupOptions"
         dry_run=arguments.dry_run,
         skip_unchanged=arguments.skip_unchanged,
         workers=arguments.workers,
+        limit_rate=_rate(arguments.limit_rate),
     )
+
+
+def _rate(text: str | None) -> int | None:
+    if text is None:
+        return None
+    rate = parse_size(text.removesuffix("/s"), "--limit-rate")
+    if rate < MIN_RATE:
+        raise UsageError(f"--limit-rate {text}: that is less than {MIN_RATE:,} bytes a second")
+    return rate
 
 
 def _user() -> str:
