@@ -17,6 +17,8 @@ MAX_OPEN = 64
 class LocalStorage:
     """Files below one directory. Safe to use from several threads."""
 
+    staging = STAGING
+
     def __init__(self, root: Path) -> None:
         self.root = root
         self._open: OrderedDict[str, _OpenFile] = OrderedDict()

@@ -127,3 +127,25 @@ def test_a_backup_after_damage_to_a_pack_stores_the_bytes_again_or_says_so(
     assert_no_traceback(result)
     if result.code == DONE:
         assert saved.run("cat", "latest:large").stdout == FILES[b"large"]
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("5%", DONE),
+        ("0.5%", DONE),
+        ("100%", DONE),
+        ("2/3", DONE),
+        ("0%", 2),
+        ("101%", 2),
+        ("0/3", 2),
+        ("4/3", 2),
+        ("x", 2),
+    ],
+)
+def test_check_takes_a_share_or_a_part(copied: Imbfs, text: str, code: int) -> None:
+    assert copied.run("check", "--read-data", "--subset", text, check=False).code == code
+
+
+def test_a_subset_without_reading_is_wrong_use(copied: Imbfs) -> None:
+    assert copied.run("check", "--subset", "5%", check=False).code == 2

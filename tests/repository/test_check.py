@@ -4,8 +4,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from backup.ops.check import Report, check
+from backup.model.ids import PackId
+from backup.ops.check import Part, Report, Share, check
+from backup.ops.checking.subset import choose
 from backup.repository import Repository
 from backup.snapshots.directory import Directory
 from tests.repository.stored import MIB, Opened, Silent, back_up, make, noise
@@ -162,3 +166,81 @@ def test_damage_to_a_page_of_a_very_large_directory_names_the_directory(tmp_path
     saved.close()
     assert any(page in damage.objects for damage in report.damage)
     assert b"many" in reached(report)
+
+
+# Files that are another one's, and files that are none of ours
+
+
+def swap(one: Path, other: Path) -> None:
+    first, second = one.read_bytes(), other.read_bytes()
+    change(one, lambda _: second)
+    change(other, lambda _: first)
+
+
+@pytest.mark.parametrize("part", ["packs", "index", "snapshots"])
+@pytest.mark.parametrize("how", ["swapped", "replaced by an older one"])
+def test_a_file_in_the_place_of_another_is_found(saved: Opened, tmp_path: Path, part: str, how: str) -> None:
+    (tmp_path / "source" / "new").write_bytes(noise(9))
+    back_up(saved.reopen(), tmp_path / "source")
+    one, other = sorted(saved.files(part), key=lambda path: path.stat().st_mtime_ns)[:2]
+    if how == "swapped":
+        swap(one, other)
+    else:
+        change(other, lambda _: one.read_bytes())
+    report = checked(saved)
+    named = {damage.what.rpartition(" ")[2] for damage in report.damage}
+    assert {path.name[:12] for path in ((one, other) if how == "swapped" else (other,))} <= named
+
+
+def test_a_subset_is_read_and_the_next_share_goes_on_where_the_last_one_ended(
+    saved: Opened, tmp_path: Path
+) -> None:
+    stored = dict(saved.reopen().stored_packs())
+    clock = iter(range(1_000_000, 2_000_000))
+    log = tmp_path / "log" / "read"
+    read = 0
+    for _ in range(len(stored)):
+        report = check(saved.repository, True, Silent(), Share(0.01), log, lambda: next(clock))
+        read += report.bytes_read
+    assert read == sum(stored.values())
+    assert len(log.read_text().splitlines()) == len(stored)
+
+
+def test_all_parts_together_read_everything_once(saved: Opened) -> None:
+    stored = sum(size for _, size in saved.reopen().stored_packs())
+    parts = [check(saved.repository, True, Silent(), Part(number, 3)).bytes_read for number in (1, 2, 3)]
+    assert sum(parts) == stored
+
+
+def test_what_was_found_damaged_is_read_again_first(saved: Opened, tmp_path: Path) -> None:
+    pack = pack_with(saved, SMALL)
+    change(pack, flip(pack.read_bytes().index(SMALL)))
+    log = tmp_path / "read"
+    for _ in range(2):
+        assert check(saved.reopen(), True, Silent(), None, log).damage
+        saved.close()
+    saved.open()
+    assert check(saved.repository, True, Silent(), Share(0.01), log).damage
+
+
+@given(st.dictionaries(st.binary(min_size=32, max_size=32), st.integers(1, 1000), max_size=30), st.data())
+def test_a_share_takes_the_oldest_and_no_more_than_it_needs(
+    sizes: dict[bytes, int], data: st.DataObject
+) -> None:
+    stored = {PackId(name): size for name, size in sizes.items()}
+    times = {name: data.draw(st.integers(0, 5)) for name in stored}
+    percent = data.draw(st.floats(0.1, 100))
+    chosen = choose(stored, Share(percent), times)
+    wanted = sum(stored.values()) * percent / 100
+    assert sum(stored[name] for name in chosen[:-1]) < max(wanted, 1e-9) or not chosen
+    left = stored.keys() - set(chosen)
+    assert not left or max(times[name] for name in chosen) <= min(times[name] for name in left)
+
+
+def test_strange_files_and_what_was_killed_are_notes_and_no_damage(saved: Opened) -> None:
+    (saved.path / "packs" / "notes.txt").write_text("mine")
+    (saved.path / "tmp" / "half").write_text("half a pack")
+    report = checked(saved)
+    assert report.damage == []
+    assert any("packs/notes.txt" in note for note in report.notes)
+    assert any("tmp/" in note for note in report.notes)

@@ -1,16 +1,19 @@
 """imbfs check"""
 
 import argparse
+import os
+import re
 from typing import TYPE_CHECKING, Any
 
 from backup.cli import exits
-from backup.cli.context import Context
+from backup.cli.context import Context, cache_directory
 from backup.cli.output import count, printable, show, show_json, size
+from backup.model.errors import UsageError
 from backup.model.ids import SHORT_ID
 from backup.model.text import to_name
 
 if TYPE_CHECKING:
-    from backup.ops.check import Damage, Report
+    from backup.ops.check import Damage, Part, Report, Share
 
 SUMMARY = "look for damage, and for the files that it reaches"
 
@@ -20,19 +23,38 @@ MAX_PATHS = 10
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--read-data", action="store_true", help="read every byte, not the structure alone")
+    parser.add_argument(
+        "--subset",
+        metavar="P%|N/M",
+        help="read so much only: those unread for longest, or the Nth of M parts",
+    )
 
 
 def run(context: Context, arguments: argparse.Namespace) -> int:
     from backup.cli.progress import step_progress
     from backup.ops.check import check
 
+    subset = None if arguments.subset is None else _subset(arguments.subset)
+    if subset is not None and not arguments.read_data:
+        raise UsageError("--subset chooses what --read-data reads: give both")
     with context.open_repository() as repository, step_progress(context) as monitor:
-        report = check(repository, arguments.read_data, monitor)
+        log = cache_directory() / "imbfs" / repository.config.id / "read"
+        report = check(repository, arguments.read_data, monitor, subset, log)
     if context.json:
         show_json(_summary(report))
     else:
         _show(report, MAX_PATHS if not context.verbose else None)
     return exits.DAMAGE if report.damage else exits.DONE
+
+
+def _subset(text: str) -> "Part | Share":
+    from backup.ops.check import Part, Share
+
+    if (match := re.fullmatch(r"(\d{1,3}(?:\.\d{1,6})?)%", text)) and 0 < float(match[1]) <= 100:
+        return Share(float(match[1]))
+    if (match := re.fullmatch(r"(\d{1,9})/(\d{1,9})", text)) and 1 <= int(match[1]) <= int(match[2]):
+        return Part(int(match[1]), int(match[2]))
+    raise UsageError(f"--subset {text}: give a share such as 5%, or a part such as 1/7")
 
 
 def _summary(report: "Report") -> dict[str, Any]:
@@ -44,6 +66,7 @@ def _summary(report: "Report") -> dict[str, Any]:
         "trees": report.trees,
         "bytes_read": report.bytes_read,
         "leftovers": report.leftovers,
+        "notes": report.notes,
     }
 
 
@@ -70,4 +93,6 @@ def _show(report: "Report", most: int | None) -> None:
     )
     if report.leftovers:
         show(f"{count(report.leftovers, 'pack')} that no snapshot needs: the next backup uses them")
+    for note in report.notes:
+        show(f"note: {printable(os.fsencode(note))}")
     show(f"{count(len(report.damage), 'piece')} of damage" if report.damage else "no damage")

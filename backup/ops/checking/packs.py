@@ -1,102 +1,149 @@
 """Segments, packs and the index: each against the other, and every byte where that is wanted."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from contextlib import suppress
 
 from backup.model.errors import Damaged
-from backup.model.ids import ObjectId, PackId, SegmentId
+from backup.model.ids import ObjectId, PackId
 from backup.objects.block import decode_block
-from backup.objects.hashing import new_hasher
-from backup.objects.pack import BlockRecord, PackRecord, pack_key, places
+from backup.objects.pack import BlockRecord, PackRecord, pack_key
 from backup.objects.reader import read_pack_footer
-from backup.objects.segment import PREFIX as SEGMENTS
-from backup.objects.segment import decode_segment, segment_key
+from backup.objects.segment import segment_key
+from backup.ops.checking.reading import read_packs
 from backup.ops.checking.report import Monitor, Report
 from backup.repository import Repository
-
-#: Read at a time when a pack is hashed.
-PIECE = 4 << 20
 
 
 def short(name: bytes) -> str:
     return name.hex()[:12]
 
 
-def check_packs(repository: Repository, read_data: bool, report: Report, monitor: Monitor) -> None:
-    """Finds damage in segments, packs and the index."""
+def check_packs(
+    repository: Repository,
+    to_read: Sequence[PackId],
+    report: Report,
+    monitor: Monitor,
+    sound: Callable[[PackId], None],
+) -> None:
+    """Finds damage in segments, packs and index. Reads the packs `to_read`; `sound` is told the good ones."""
     repository.examine_index()
     for text in repository.index_damage:
         report.found("index", text)
+    wrong, unlisted = _structure(repository, report, monitor)
     stored = dict(repository.stored_packs())
-    monitor.step("packs", sum(stored.values()) if read_data else len(stored))
-    listed = set()
-    for pack in _listed_packs(repository, report):
-        if pack.id in listed:
-            continue
-        listed.add(pack.id)
-        if _stands(pack, stored, report):
-            _check_pack(repository, pack, read_data, report)
-        monitor.advance(pack.size if read_data else 1)
-    for pack_id, size in sorted(stored.items()):
-        if pack_id not in listed:
-            _check_unlisted(repository, pack_id, size, read_data, report)
-            monitor.advance(size if read_data else 1)
+    monitor.step("data", sum(stored.get(pack, 0) for pack in to_read))
+    for read in read_packs(repository, (pack for pack in to_read if pack in stored), monitor.advance):
+        report.bytes_read += read.bytes
+        if read.wrong:
+            wrong.setdefault(read.pack, read.wrong)
+        else:
+            sound(read.pack)
+    _tell(repository, wrong, unlisted, report)
+
+
+def _structure(
+    repository: Repository, report: Report, monitor: Monitor
+) -> tuple[dict[PackId, str], list[PackId]]:
+    """What is wrong with packs as far as size and footer tell, and the packs that no segment lists."""
+    stored = dict(repository.stored_packs())
     report.packs = len(stored)
+    monitor.step("packs", len(stored))
+    wrong: dict[PackId, str] = {}
+    listed: set[PackId] = set()
+    for pack in _listed_packs(repository, report):
+        if pack.id not in listed:
+            listed.add(pack.id)
+            report.objects += sum(len(block.objects) for block in pack.blocks)
+            if reason := _wrong_structure(repository, pack):
+                wrong[pack.id] = reason
+            monitor.advance(1)
+    unlisted = sorted(stored.keys() - listed)
+    report.leftovers = len(unlisted)
+    return wrong, unlisted
 
 
-def _listed_packs(repository: Repository, report: Report) -> Iterator[PackRecord]:
-    for key, _ in repository.storage.list(SEGMENTS):
+def _listed_packs(repository: Repository, report: Report | None = None) -> Iterator[PackRecord]:
+    for segment in repository.stored_segments():
         try:
-            segment = SegmentId(bytes.fromhex(key.rpartition("/")[2]))
-        except ValueError:
+            packs = repository.read_segment(segment)
+        except FileNotFoundError:
             continue
-        try:
-            yield from decode_segment(repository.storage.read(segment_key(segment)), segment, repository.name)
         except (Damaged, OSError) as error:
-            report.found(f"index segment {short(segment)}", str(error))
+            if report is not None:
+                report.found(f"index segment {short(segment)}", str(error))
+            continue
+        for pack in packs:
+            # A prune takes a segment away before its packs.
+            if _stands(repository, pack_key(pack.id)) or _stands(repository, segment_key(segment)):
+                yield pack
 
 
-def _stands(pack: PackRecord, stored: dict[PackId, int], report: Report) -> bool:
-    what = f"pack {short(pack.id)}"
-    if pack.id not in stored:
-        report.found(what, "the pack is missing", (name for name, _ in places(pack)))
+def _stands(repository: Repository, key: str) -> bool:
+    try:
+        repository.storage.size(key)
+    except OSError:
         return False
-    if stored[pack.id] != pack.size:
-        gone = {
-            name for name, place in places(pack) if place.block_offset + place.block_size > stored[pack.id]
-        }
-        report.found(what, f"the pack has {stored[pack.id]} bytes in place of {pack.size}", gone)
     return True
 
 
-def _check_pack(repository: Repository, pack: PackRecord, read_data: bool, report: Report) -> None:
-    what = f"pack {short(pack.id)}"
-    report.objects += sum(len(block.objects) for block in pack.blocks)
+def _wrong_structure(repository: Repository, pack: PackRecord) -> str:
     try:
         size = repository.storage.size(pack_key(pack.id))
-        if size == pack.size and read_pack_footer(repository.storage, pack.id, size) != pack.blocks:
-            report.found(what, "the footer does not say what the index segment says")
+        if size != pack.size:
+            return f"the pack has {size} bytes in place of {pack.size}"
+        if read_pack_footer(repository.storage, pack.id, size) != pack.blocks:
+            return "the footer does not say what the index segment says"
+    except FileNotFoundError:
+        return "the pack is missing"
     except (Damaged, OSError) as error:
-        report.found(what, str(error))
-    if read_data and not _hashes_to_name(repository, pack.id, report):
-        bad = _bad_objects(repository, pack.id, pack.blocks)
-        report.found(what, "the pack does not hash to its name: its bytes have changed", bad)
+        return str(error)
+    return ""
 
 
-def _hashes_to_name(repository: Repository, pack: PackId, report: Report) -> bool:
-    hasher = new_hasher(repository.config.hash)
-    offset = 0
-    try:
-        while piece := repository.storage.read(pack_key(pack), offset, PIECE):
-            hasher.update(piece)
-            offset += len(piece)
-    except OSError:
-        return False
-    finally:
-        report.bytes_read += offset
-    return hasher.digest() == pack
+def _tell(repository: Repository, wrong: dict[PackId, str], unlisted: list[PackId], report: Report) -> None:
+    """One piece of damage for each pack, with the objects that no sound pack has instead."""
+    if not wrong:
+        return
+    for pack in _described(repository, wrong, unlisted):
+        reason = wrong.pop(pack.id, None)
+        if reason is not None:
+            bad = (
+                name
+                for name in _bad_objects(repository, pack.id, pack.blocks)
+                if not _elsewhere(repository, name, pack.id)
+            )
+            report.found(f"pack {short(pack.id)}", reason, bad)
+            report.leftovers -= pack.id in unlisted
+    for lost, reason in wrong.items():
+        report.found(f"pack {short(lost)}", f"{reason}, and nothing tells what it held")
+        report.leftovers -= lost in unlisted
 
 
-def _bad_objects(repository: Repository, pack: PackId, blocks: tuple[BlockRecord, ...]) -> Iterator[ObjectId]:
+def _described(
+    repository: Repository, wrong: Container[PackId], unlisted: Iterable[PackId]
+) -> Iterator[PackRecord]:
+    """Those of the packs that a segment or their own footer describes; some may come more than once."""
+    for pack in _listed_packs(repository):
+        if pack.id in wrong:
+            yield pack
+    for pack_id in unlisted:
+        if pack_id in wrong:
+            with suppress(Damaged, OSError):
+                size = repository.storage.size(pack_key(pack_id))
+                yield PackRecord(pack_id, size, read_pack_footer(repository.storage, pack_id, size))
+
+
+def _elsewhere(repository: Repository, name: ObjectId, pack: PackId) -> bool:
+    """Whether another pack gives the object."""
+    for place in repository.true_places(name):
+        if place.pack != pack:
+            with suppress(Damaged, OSError):
+                repository.reader.read_at(name, place)
+                return True
+    return False
+
+
+def _bad_objects(repository: Repository, pack: PackId, blocks: Iterable[BlockRecord]) -> Iterator[ObjectId]:
     for block in blocks:
         try:
             data = repository.storage.read(pack_key(pack), block.offset, block.size)
@@ -109,10 +156,3 @@ def _bad_objects(repository: Repository, pack: PackId, blocks: tuple[BlockRecord
             if repository.name(plain[start : start + length]) != name:
                 yield name
             start += length
-
-
-def _check_unlisted(repository: Repository, pack: PackId, size: int, read_data: bool, report: Report) -> None:
-    """No segment names it: a killed run's, unless a snapshot needs what it holds."""
-    report.leftovers += 1
-    if read_data:
-        _hashes_to_name(repository, pack, report)

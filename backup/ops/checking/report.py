@@ -37,6 +37,8 @@ class Report:
     trees: int = 0
     bytes_read: int = 0
     leftovers: int = 0
+    #: What is worth knowing and no damage.
+    notes: list[str] = field(default_factory=list)
     #: Every object known to be missing or wrong, with the damage that says so.
     bad: dict[ObjectId, Damage] = field(default_factory=dict)
 
