@@ -67,8 +67,8 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 def parse(argv: list[str]) -> tuple[ModuleType, argparse.Namespace]:
     """The command's module and its arguments. Only that module is imported."""
-    before, command, after = _split(argv)
-    top = _top_parser()
+    before, command, after = split(argv)
+    top = top_parser()
     given = top.parse_args(before)
     if given.help or (command is None and "--help" in after):
         print(_help(top))
@@ -98,7 +98,7 @@ def command_parser(command: str) -> Parser:
     return parser
 
 
-def _split(argv: list[str]) -> tuple[list[str], str | None, list[str]]:
+def split(argv: list[str]) -> tuple[list[str], str | None, list[str]]:
     """What stands before the command, the command, what stands after it."""
     position = 0
     while position < len(argv) and argv[position][:1] == "-" != argv[position]:
@@ -113,7 +113,7 @@ def _takes_value(option: str) -> bool:
     return option == "--repo" or (option[1] != "-" and "r" not in option[1:-1] and option.endswith("r"))
 
 
-def _top_parser() -> Parser:
+def top_parser() -> Parser:
     parser = Parser(
         prog="imbfs", usage="imbfs [options] COMMAND …", description=DESCRIPTION, allow_abbrev=False,
         add_help=False,
@@ -136,9 +136,14 @@ def _add_globals(parser: argparse.ArgumentParser) -> None:
 
 
 def _help(top: Parser) -> str:
-    lines = [f"  {name:<10} {_module(name).SUMMARY}" for name in COMMANDS]
+    lines = [f"  {name:<10} {summary(name)}" for name in COMMANDS]
     epilog = "`imbfs COMMAND --help` tells more of each."
     return "\n".join((top.format_help(), "commands:", *lines, "", epilog))
+
+
+def summary(command: str) -> str:
+    """What a command does, in a line."""
+    return str(_module(command).SUMMARY)
 
 
 def _nearest(command: str) -> str:

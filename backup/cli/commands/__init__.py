@@ -25,4 +25,5 @@ COMMANDS = (
     "repair",
     "index",
     "stats",
+    "completion",
 )
