@@ -18,6 +18,7 @@ import pytest
 from backup.cli import exits
 from backup.cli.commands import COMMANDS
 from backup.cli.main import command_parser, parse
+from backup.cli.rules import add_rules
 from backup.cli.selecting import add_filters
 from backup.model.selector import parse_selector
 from tests.support.imbfs import MARK
@@ -119,10 +120,16 @@ def filter_options() -> set[str]:
     return options_of(parser)
 
 
+def rule_options() -> set[str]:
+    parser = argparse.ArgumentParser(add_help=False)
+    add_rules(parser)
+    return options_of(parser)
+
+
 def documented_options(text: str, head: str = "option") -> set[str]:
     found: set[str] = set()
     for option, *_ in rows(text, head):
-        found |= set(re.findall(r"`(--?[a-zA-Z][a-z-]*)", option))
+        found |= set(re.findall(r"`(--?[a-zA-Z][a-z0-9-]*)", option))
     return found
 
 
@@ -137,6 +144,8 @@ def test_a_command_has_exactly_the_options_that_its_section_lists(command: str) 
     documented = documented_options(text)
     if "(#naming-a-snapshot)" in text:
         documented |= filter_options()
+    if "(#what-stays-out)" in text:
+        documented |= rule_options()
     assert documented == options_of(command_parser(command)) - global_options()
 
 
@@ -147,6 +156,10 @@ def test_options_of_every_command_are_those_listed() -> None:
 def test_the_options_that_narrow_the_choice_are_those_listed() -> None:
     text = section(COMMANDS_PAGE, "Naming a snapshot")
     assert documented_options(text, "option") == filter_options()
+
+
+def test_the_options_that_say_what_stays_out_are_those_listed() -> None:
+    assert documented_options(section(COMMANDS_PAGE, "What stays out")) == rule_options()
 
 
 @commands
@@ -201,7 +214,7 @@ def test_an_option_in_running_text_exists(document: Path) -> None:
     for span in re.findall(r"`([^`\n]+)`", without_code(document.read_text())):
         words = span.split()
         if words[0] == "imbfs" or words[0].startswith("--"):
-            assert set(re.findall(r"(?<!\S)\(?(--[a-z_-]+)", span)) <= known, span
+            assert set(re.findall(r"(?<!\S)\(?(--[a-z0-9_-]+)", span)) <= known, span
 
 
 # ---- exit codes, selectors, words ----------------------------------------------------------------

@@ -54,7 +54,6 @@ PACKAGES: dict[str, set[str]] = {
     "blake3": {"backup.objects"},
     "zstandard": {"backup.objects"},
     "pyfastcdc": {"backup.objects"},
-    "pathspec": {"backup.source"},
     "rich": {"backup.cli"},
 }
 

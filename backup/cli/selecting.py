@@ -5,6 +5,7 @@ import os
 from typing import TYPE_CHECKING
 
 from backup.cli.context import Context
+from backup.model.ids import SHORT_ID
 from backup.model.selector import parse_selector, parse_target
 
 if TYPE_CHECKING:
@@ -52,5 +53,7 @@ def find_target(
 def scan_options(context: Context, snapshot: "Snapshot") -> "BackupOptions":
     """How the live tree is looked at to compare it with a snapshot: as the backup of that one did."""
     from backup.ops.backup import BackupOptions
+    from backup.ops.storing.recorded import recorded
 
-    return BackupOptions(time=context.now(), host=snapshot.body.host, user="")
+    rules = recorded(snapshot.body.rules, f"snapshot {snapshot.id[:SHORT_ID]}")
+    return BackupOptions(time=context.now(), host=snapshot.body.host, user="", rules=rules)

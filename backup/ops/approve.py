@@ -27,7 +27,7 @@ def backup_approved(
     saw, it is asked again, before there is a snapshot. Raises as `backup` and the judge do.
     """
     heard = _Heard(monitor)
-    sources = find_sources(repository, paths, options.host, heard)
+    sources = find_sources(repository, paths, options.host, heard, options.rules)
     parent = find_parent(repository, sources, options.host)
     if parent is None:
         return backup(repository, paths, options, heard.telling())

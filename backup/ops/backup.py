@@ -18,12 +18,15 @@ from backup.ops.storing.monitor import Counts, Monitor
 from backup.ops.storing.pace import Pace, PacedMonitor
 from backup.ops.storing.parent import ParentDirectory, open_parent
 from backup.ops.storing.readers import Readers
+from backup.ops.storing.recorded import record
 from backup.ops.storing.sources import Sources, plan_sources
 from backup.ops.storing.unchanged import Settings
 from backup.ops.storing.walk import Reading, Walk
+from backup.ops.why import Reasons
 from backup.repository import Repository, Writer
 from backup.snapshots.manifest import FORMAT, Body, Labels, Snapshot, Statistics
 from backup.source.descent import Identity
+from backup.source.rules import NO_RULES, Rules
 
 #: With more, the walk has not enough for them to do.
 MOST_USEFUL_WORKERS = 32
@@ -41,6 +44,7 @@ class BackupOptions:
     read_all: bool = False
     dry_run: bool = False
     skip_unchanged: bool = False
+    rules: Rules = NO_RULES
     #: Processes that read and compress; with 0 it is done in this one. None: one for each CPU, up to 32.
     workers: int | None = None
     #: Bytes a second that are read at most, on average.
@@ -94,7 +98,7 @@ def _backup(
     started = clock()
     if options.limit_rate is not None:
         monitor = PacedMonitor(monitor, Pace(options.limit_rate))
-    sources = find_sources(repository, paths, options.host, monitor)
+    sources = find_sources(repository, paths, options.host, monitor, options.rules)
     parent = find_parent(repository, sources, options.host)
     workers = _default_workers() if options.workers is None else options.workers
     reading = partial(Readers, settings=repository.config, workers=workers)
@@ -139,12 +143,15 @@ def _run(
     return root
 
 
-def find_sources(repository: Repository, paths: list[bytes], host: str, monitor: Monitor) -> Sources:
+def find_sources(
+    repository: Repository, paths: list[bytes], host: str, monitor: Monitor, rules: Rules
+) -> Sources:
     """What to back up. Raises `UsageError` for paths that cannot be, or `ImbfsError`."""
     sources = _present_sources(repository, paths, host)
     _refuse_repository(repository, sources)
     for notice in sources.notices:
         monitor.notice(notice)
+    _tell_nested(repository, sources, rules, monitor)
     for path in sources.missing:
         monitor.problem(path, "No such file or directory")
     return sources
@@ -161,6 +168,16 @@ def _present_sources(repository: Repository, paths: list[bytes], host: str) -> S
         return sources
     rest = plan_sources(path for path in paths if path not in gone)
     return rest._replace(missing=[*sources.missing, *gone], notices=sources.notices)
+
+
+def _tell_nested(repository: Repository, sources: Sources, rules: Rules, monitor: Monitor) -> None:
+    """Paths that were named are not to be missed silently where the rules keep them out of another one."""
+    reasons = Reasons(sources.paths, rules, own_directories(repository), lambda _: None)
+    for path in sources.nested:
+        verdict = reasons.why(path)
+        if not verdict.included:
+            reason = f"{os.fsdecode(verdict.at)} stays out, {verdict.reason}"
+            monitor.notice(f"{os.fsdecode(path)} is left out, though it was named: {reason}")
 
 
 def find_parent(repository: Repository, sources: Sources, host: str) -> Snapshot | None:
@@ -189,7 +206,9 @@ def open_walk(
         parent_started_ns=0 if parent is None else parent.body.started_ns,
         read_all=options.read_all,
         distrust=bool(writer.condemned) or repository.lacks_something(),
-        skip=frozenset({repository_identity(repository)}),
+        skip=own_directories(repository),
+        rules=options.rules,
+        same_rules=parent is not None and parent.body.rules == record(options.rules),
     )
     return Walk(writer, repository.tree, settings, monitor, reading)
 
@@ -209,6 +228,12 @@ def _refuse_repository(repository: Repository, sources: Sources) -> None:
 def repository_identity(repository: Repository) -> Identity:
     status = repository.path.stat()
     return status.st_dev, status.st_ino
+
+
+def own_directories(repository: Repository) -> frozenset[Identity]:
+    """What no backup into the repository takes: itself, and its index where that is in a cache."""
+    status = repository.index.path.parent.stat()
+    return frozenset({repository_identity(repository), (status.st_dev, status.st_ino)})
 
 
 def _statistics(counts: Counts, writer: "Writer | DryWriter", seconds: float) -> Statistics:
@@ -251,6 +276,7 @@ def _body(
         program=f"imbfs {__version__}",
         statistics=statistics,
         config=msgspec.to_builtins(repository.config),
+        rules=record(options.rules),
     )
 
 

@@ -35,12 +35,24 @@ class Statistics(msgspec.Struct, frozen=True):
     seconds: float = 0.0
 
 
+class ChosenBy(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The rules of a backup, as they were given: `backup/source/rules.py`. Markers are name and header."""
+
+    patterns: tuple[Name, ...] = ()
+    weak_patterns: tuple[Name, ...] = ()
+    ignore_names: tuple[Name, ...] = (".imbfsignore",)
+    markers: tuple[tuple[Name, Name], ...] = ()
+    larger_than: int | None = None
+    one_file_system: bool = False
+
+
 class Body(msgspec.Struct, frozen=True):
     """The part of a manifest that never changes.
 
     `time` is RFC 3339 with the zone of the machine; `started_ns` is when the walk began, by the
     same clock as the source's times; `top` is the source's directory that the root shows. `original` is
-    the snapshot that this one was rewritten from; `config` a copy of config.json, for when that is lost.
+    the snapshot that this one was rewritten from; `config` a copy of config.json, for when that is lost;
+    `rules` say what stayed out.
     """
 
     format: int
@@ -57,6 +69,7 @@ class Body(msgspec.Struct, frozen=True):
     statistics: Statistics
     original: str | None = None
     config: dict[str, Any] = {}
+    rules: ChosenBy = ChosenBy()
 
 
 class Labels(msgspec.Struct, frozen=True):

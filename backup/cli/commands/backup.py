@@ -11,6 +11,7 @@ from backup.cli import exits
 from backup.cli.context import Context
 from backup.cli.output import count, show_json, size, tell
 from backup.cli.priority import give_way
+from backup.cli.rules import add_rules, read_bytes, rules_of
 from backup.model.errors import UsageError
 from backup.model.ids import SHORT_ID
 from backup.model.labels import require_tag, require_text
@@ -52,6 +53,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--expect", choices=("only-additions", "only-renames", "none"),
         help="store nothing where there are other changes (exit 4, or 5 for renames)",
     )  # fmt: skip
+    parser.add_argument("--files-from", metavar="FILE", action="append", default=[], help="paths, one a line")
+    parser.add_argument(
+        "--files-from0", metavar="FILE", action="append", default=[], help="paths, a NUL byte after each"
+    )
+    add_rules(parser)
 
 
 def _workers(text: str) -> int:
@@ -66,14 +72,12 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
     from backup.ops.approve import backup_approved
     from backup.ops.backup import backup
 
-    if not arguments.paths:
-        raise UsageError("name at least one path to back up")
     # A backup makes many small objects and no cycles: looking for those took a tenth of the time.
     gc.set_threshold(GC_THRESHOLD)
     options = _options(context, arguments)
     if arguments.low_priority:
         give_way()
-    paths = [os.fsencode(path) for path in arguments.paths]
+    paths = _paths(arguments)
     _make_default_repository(context)
     with context.open_repository() as repository, backup_progress(context, repository, paths) as monitor:
         judge = judge_of(arguments.approve, arguments.expect, monitor)
@@ -86,6 +90,17 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
     elif not context.quiet:
         _tell(result, arguments.dry_run)
     return exits.PARTLY if result.statistics.errors else exits.DONE
+
+
+def _paths(arguments: argparse.Namespace) -> list[bytes]:
+    """Raises `UsageError`; OSError where a list cannot be read."""
+    paths = [os.fsencode(path) for path in arguments.paths]
+    for files, separator in ((arguments.files_from, b"\n"), (arguments.files_from0, b"\0")):
+        for file in files:
+            paths += filter(None, read_bytes(file).split(separator))
+    if not paths:
+        raise UsageError("name at least one path to back up")
+    return paths
 
 
 def _options(context: Context, arguments: argparse.Namespace) -> "BackupOptions":
@@ -107,6 +122,7 @@ def _options(context: Context, arguments: argparse.Namespace) -> "BackupOptions"
         skip_unchanged=arguments.skip_unchanged,
         workers=arguments.workers,
         limit_rate=_rate(arguments.limit_rate),
+        rules=rules_of(context, arguments),
     )
 
 

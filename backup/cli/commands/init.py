@@ -7,6 +7,7 @@ from backup.cli import exits
 from backup.cli.context import Context
 from backup.cli.output import show, show_json
 from backup.model.errors import UsageError
+from backup.model.size import parse_size
 
 SUMMARY = "make an empty repository"
 
@@ -29,7 +30,7 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
     from backup.repository.config import MAX_PACK_SIZE, MIN_PACK_SIZE, new_config
 
     name, level = _compression(arguments.compression)
-    pack_size = _size(arguments.pack_size)
+    pack_size = parse_size(arguments.pack_size, "--pack-size")
     if not MIN_PACK_SIZE <= pack_size <= MAX_PACK_SIZE:
         raise UsageError(f"--pack-size {arguments.pack_size}: give a size from 1M to 2048M")
     config = new_config(arguments.hash, CompressionSettings(name, level), pack_size)
@@ -48,10 +49,3 @@ def _compression(text: str) -> tuple[str, int]:
     if match is None or not -7 <= (level := int(match[1] or 3)) <= 19 or level == 0:
         raise UsageError(f"--compression {text}: give none, zstd, or zstd:LEVEL with a level from -7 to 19")
     return "zstd", level
-
-
-def _size(text: str) -> int:
-    match = re.fullmatch(r"(\d{1,15})\s*([KMG]?)(i?B)?", text, re.IGNORECASE)
-    if match is None:
-        raise UsageError(f"--pack-size {text}: give a size such as 16M")
-    return int(match[1]) << {"": 0, "K": 10, "M": 20, "G": 30}[match[2].upper()]

@@ -61,8 +61,8 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
             delete=arguments.delete,
             dry_run=arguments.dry_run,
             verify=arguments.verify,
-            include=_predicate(arguments.include),
-            exclude=_predicate(arguments.exclude),
+            include=_predicate(arguments.include, "--include"),
+            exclude=_predicate(arguments.exclude, "--exclude"),
             numeric_owner=arguments.numeric_owner,
             protected=frozenset({repository_identity(repository)}),
         )
@@ -75,10 +75,10 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
     return exits.PARTLY if summary.errors else exits.DONE
 
 
-def _predicate(patterns: list[str]) -> "Predicate | None":
-    from backup.source.patterns import Patterns
+def _predicate(patterns: list[str], option: str) -> "Predicate | None":
+    from backup.source.patterns import PatternList, option_pattern
 
-    return Patterns(patterns).fits if patterns else None
+    return PatternList(option_pattern(text, option) for text in patterns).fits if patterns else None
 
 
 def _target(arguments: argparse.Namespace, snapshot: "Snapshot", entry: "Entry", parts: list[bytes]) -> bytes:

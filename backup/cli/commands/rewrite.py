@@ -1,12 +1,12 @@
 """imbfs rewrite"""
 
 import argparse
-import os
 from typing import TYPE_CHECKING, Any
 
 from backup.cli import exits
 from backup.cli.context import Context
 from backup.cli.output import count, printable, show, show_json, size, tell
+from backup.cli.rules import patterns_in
 from backup.cli.selecting import add_filters, filter_of
 from backup.model.errors import UsageError
 from backup.model.ids import SHORT_ID
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from backup.ops.rewrite import Rewritten
     from backup.repository import Repository
     from backup.snapshots.manifest import Snapshot
-    from backup.source.patterns import Patterns
+    from backup.source.patterns import PatternList
 
 SUMMARY = "make new snapshots without some paths of others"
 
@@ -40,7 +40,7 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
     from backup.ops.forget import forget
     from backup.ops.rewrite import rewrite
 
-    patterns = _patterns(arguments)
+    patterns = _patterns(context, arguments)
     with context.open_repository() as repository:
         snapshots = _chosen(context, repository, arguments)
         found = rewrite(repository, snapshots, patterns.fits, dry_run=arguments.dry_run)
@@ -61,16 +61,14 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
     return exits.DAMAGE if any(each.error is not None for each in found) else exits.DONE
 
 
-def _patterns(arguments: argparse.Namespace) -> "Patterns":
-    from backup.source.patterns import Patterns
+def _patterns(context: Context, arguments: argparse.Namespace) -> "PatternList":
+    from backup.source.patterns import PatternList, option_pattern
 
-    lines = list(arguments.exclude)
-    for path in arguments.exclude_file:
-        with open(path, "rb") as file:
-            lines += map(os.fsdecode, file.read().splitlines())
-    if not lines:
+    given = [option_pattern(text, "--exclude") for text in arguments.exclude]
+    patterns = given + patterns_in(context, arguments.exclude_file)
+    if not patterns:
         raise UsageError("say what to leave out: --exclude PATTERN, or --exclude-file FILE")
-    return Patterns(lines)
+    return PatternList(patterns)
 
 
 def _chosen(context: Context, repository: "Repository", arguments: argparse.Namespace) -> "list[Snapshot]":

@@ -3,6 +3,7 @@
 import os
 import stat
 from collections import deque
+from collections.abc import Callable
 
 from backup.model.entry import FLAG_CARRIED, FLAG_CHANGING, FLAG_NO_CONTENT
 from backup.ops.storing.batch import Gatherer, Wanted
@@ -27,7 +28,9 @@ class Entries:
         comparison: Comparison,
         counts: Counts,
         monitor: Monitor,
+        hidden: Callable[[bytes], bool],
     ) -> None:
+        """`hidden`: whether what is at a path is nothing to back up, where it cannot even be looked at."""
         #: Files to be read once more, under another name than the one that failed.
         self.again: deque[Wanted] = deque()
         self.volumes = Volumes()
@@ -36,6 +39,7 @@ class Entries:
         self._comparison = comparison
         self._counts = counts
         self._monitor = monitor
+        self._hidden = hidden
         #: Hard links: each file is read once, and all of its names get the same row; until that is
         #: known, the names that wait for it.
         self._links: dict[Identity, Row | list[Wanted]] = {}
@@ -73,13 +77,26 @@ class Entries:
         if isinstance(found, OSError):
             self.carry(frame, name, slot, position, found)
         elif stat.S_ISDIR(found.st_mode):
-            frame.waiting.append(Waiting(name, found, slot, position))
+            if not _turned_out(frame, position, name, found):
+                frame.waiting.append(Waiting(name, found, slot, position))
         elif frame.parent is not None and self._comparison.same_file(frame.parent, position, found):
             frame.rows[slot] = position
             self._counts.files_unchanged += 1
             self._count(1, found.st_size if stat.S_ISREG(found.st_mode) else 0)
-        else:
+        elif not _turned_out(frame, position, name, found):
             self._make(fd, frame, slot, position, name, found, files)
+
+    def take_empty(self, frame: Frame, below: Waiting) -> None:
+        """A directory that is not entered: that it is there is kept."""
+        volume = self.volumes.number(below.status.st_dev, frame.path_of(below.name))
+        empty = self._directories.write([])
+        row = Row(below.name, encode_stat(below.status), empty, b"", volume, 0)
+        parent, position = frame.parent, below.position
+        same = parent is not None and position >= 0 and parent.row(position) == row
+        frame.rows[below.slot] = position if same else row
+        if parent is not None and position >= 0 and not same:
+            parent.removed.append(position)
+        self._counts.dirs += 1
 
     def _make(
         self,
@@ -196,6 +213,8 @@ class Entries:
     ) -> None:
         """Keeps what the parent has of a name that cannot be read; it must not read as deleted."""
         path = frame.path_of(name)
+        if status is None and frame.choice is None and self._hidden(path):
+            return
         if isinstance(error, FileNotFoundError) and frame.choice is None:
             self._monitor.notice(f"{os.fsdecode(path)} vanished while the backup ran")
             return
@@ -213,3 +232,15 @@ class Entries:
             record, flags = encode_stat(status), FLAG_CARRIED | FLAG_NO_CONTENT
             volume = self.volumes.number(status.st_dev, path)
             frame.rows[slot] = Row(name, record, empty, b"", volume, flags)
+
+
+def _turned_out(frame: Frame, position: int, name: bytes, status: os.stat_result) -> bool:
+    """Whether the rules keep out what the parent has: it became a directory, or grew too large."""
+    if position < 0 or frame.parent is None or frame.here is None or not frame.here.place:
+        return False
+    if stat.S_ISDIR(status.st_mode) and frame.parent.subtree(position) is not None:
+        return False
+    if not frame.here.place.excludes(name, status):
+        return False
+    frame.parent.removed.append(position)
+    return True

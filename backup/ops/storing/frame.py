@@ -4,6 +4,7 @@ import os
 from dataclasses import dataclass, field
 from enum import Enum
 
+from backup.ops.storing.choosing import Here
 from backup.ops.storing.parent import ParentDirectory
 from backup.ops.storing.sources import Choice
 from backup.snapshots.tree import Row
@@ -40,6 +41,7 @@ class Frame:
     `rows` has a slot for each name. `waiting` are the subdirectories to be entered: the last one first.
     The rows of slots before `ready` have come. Of a very large directory, slots before `passed` are with
     those that wait for their rows; the rows of those before `written` are in `writer`, and gone from `rows`.
+    `here` are the rules, None above the sources.
     """
 
     name: bytes
@@ -53,6 +55,7 @@ class Frame:
     parent: ParentDirectory | None
     choice: Choice | None
     xattrs: tuple[Xattr, ...]
+    here: Here | None
     rows: list[Slot] = field(default_factory=list)
     waiting: list[Waiting] = field(default_factory=list)
     ready: int = 0

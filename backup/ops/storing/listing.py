@@ -2,7 +2,8 @@
 
 import os
 import sys
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
+from collections.abc import Container
 from operator import itemgetter
 from typing import NamedTuple
 
@@ -20,6 +21,19 @@ class Listing(NamedTuple):
     def past(self, name: bytes, start: int) -> int:
         """The position, from `start` on, of the first name after `name`."""
         return bisect_right(self.names, name, start)
+
+    def only(self, names: Container[bytes]) -> "Listing":
+        """Without all other names."""
+        kept = [at for at, name in enumerate(self.names) if name in names]
+        return Listing([self.names[at] for at in kept], [self.found[at] for at in kept])
+
+    def status(self, name: bytes) -> os.stat_result | None:
+        """That of a name; None where it is not there, or its status cannot be had."""
+        at = bisect_left(self.names, name)
+        if at == len(self.names) or self.names[at] != name:
+            return None
+        found = self.found[at]
+        return None if isinstance(found, OSError) else found
 
 
 def list_directory(fd: int, choice: Choice | None) -> Listing:

@@ -39,6 +39,14 @@ class ParentDirectory:
             self.removed.append(position)
         return -1
 
+    def find(self, name: bytes) -> int:
+        """The position of `name`, or -1: of any name, at any time."""
+        return self._directory.find(name)
+
+    def names(self) -> list[bytes]:
+        """All names, in order."""
+        return [name for page in self._directory.pages() for name in page.names]
+
     def page_ahead(self) -> Page | None:
         """The page that comes next, where none of its names was asked for yet."""
         return self._page if self._local == 0 else None

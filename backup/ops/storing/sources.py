@@ -7,6 +7,9 @@ from typing import NamedTuple
 
 from backup.model.errors import ImbfsError, UsageError
 
+#: Nested paths that are named one by one: a list made by find(1) has many.
+MAX_TOLD = 10
+
 #: A directory's chosen names: each with its own choice, or None where all below is taken.
 Choice = dict[bytes, "Choice | None"]
 
@@ -14,7 +17,8 @@ Choice = dict[bytes, "Choice | None"]
 class Sources(NamedTuple):
     """`paths` are absolute, sorted, none inside another. `choice` is None where all of `top` is taken.
 
-    `missing` are paths inside another one that are not there: the walk would not miss them.
+    `missing` are paths inside another one that are not there: the walk would not miss them. `nested`
+    are those that are there.
     """
 
     top: bytes
@@ -22,6 +26,7 @@ class Sources(NamedTuple):
     choice: "Choice | None"
     notices: list[str]
     missing: list[bytes]
+    nested: list[bytes]
 
 
 def absolute(path: bytes) -> bytes:
@@ -39,21 +44,26 @@ def absolute(path: bytes) -> bytes:
 
 def plan_sources(paths: Iterable[bytes]) -> Sources:
     """Takes each path once: what lies inside another is part of that. Raises `UsageError`, `ImbfsError`."""
-    wanted = sorted({absolute(path) for path in paths})
+    # In this order, what lies inside a path follows it at once.
+    wanted = sorted({absolute(path) for path in paths}, key=lambda path: path + b"/")
     if not wanted:
         raise UsageError("name at least one path to back up")
     if not any(map(os.path.lexists, wanted)):
         raise ImbfsError(f"{os.fsdecode(wanted[0])} does not exist: nothing was backed up")
     kept: list[bytes] = []
-    notices, missing = [], []
+    missing, nested = [], []
     for path in wanted:
-        outer = next((other for other in kept if _inside(path, other)), None)
+        outer = kept[-1] if kept and _inside(path, kept[-1]) else None
         if outer is None:
             kept.append(path)
         elif not os.path.lexists(path):
             missing.append(path)
         else:
-            notices.append(f"{os.fsdecode(path)} is part of {os.fsdecode(outer)}: backed up once")
+            nested.append(path)
+    kept.sort()
+    notices = [f"{os.fsdecode(path)} is part of another path: backed up once" for path in nested[:MAX_TOLD]]
+    if len(nested) > MAX_TOLD:
+        notices.append(f"so are {len(nested) - MAX_TOLD} more")
     notices += [
         f"{os.fsdecode(path)} is a symbolic link: the link is backed up; end the path in / to back up"
         " the directory that it leads to"
@@ -61,16 +71,16 @@ def plan_sources(paths: Iterable[bytes]) -> Sources:
         if os.path.islink(path) and os.path.isdir(path)
     ]
     if len(kept) == 1 and (_is_directory(kept[0]) or not os.path.lexists(kept[0])):
-        return Sources(kept[0], kept, None, notices, missing)
+        return Sources(kept[0], kept, None, notices, missing, nested)
     top = os.path.commonpath([os.path.dirname(path) for path in kept])
-    return Sources(top, kept, _choice(top, kept), notices, missing)
+    return Sources(top, kept, _choice(top, kept), notices, missing, nested)
 
 
 def narrow(sources: Sources, path: bytes) -> Sources:
     """What lies at one path below the top, and nothing else."""
     if path == sources.top:
         return sources
-    return sources._replace(paths=[path], choice=_choice(sources.top, [path]), notices=[], missing=[])
+    return sources._replace(choice=_choice(sources.top, [path]), notices=[], missing=[])
 
 
 def _choice(top: bytes, paths: list[bytes]) -> "Choice":

@@ -9,6 +9,7 @@ from backup.model.ids import ObjectId
 from backup.ops.storing.parent import ParentDirectory
 from backup.snapshots.tree import NS, Page, encode_stat
 from backup.source.descent import Identity
+from backup.source.rules import NO_RULES, Rules
 
 #: A clock that ticks while a backup starts may stamp a later change with an earlier time.
 TICK_NS = 20_000_000
@@ -22,7 +23,7 @@ _MTIME, _CTIME = stat.ST_MTIME, stat.ST_CTIME
 class Settings:
     """`parent_started_ns`, `started_ns`: when the parent's walk and this one began. `skip`:
     directories left out. `distrust`: packs were lost, so an object is looked up before it is
-    believed to be stored.
+    believed to be stored. `same_rules`: the parent was chosen by the same rules.
     """
 
     started_ns: int
@@ -30,6 +31,8 @@ class Settings:
     read_all: bool = False
     distrust: bool = False
     skip: frozenset[Identity] = frozenset()
+    rules: Rules = NO_RULES
+    same_rules: bool = True
 
 
 class Comparison:

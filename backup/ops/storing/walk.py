@@ -11,6 +11,7 @@ from typing import Protocol
 
 from backup.model.ids import ObjectId
 from backup.ops.storing.batch import Batch, Gatherer, Wanted
+from backup.ops.storing.choosing import Chooser
 from backup.ops.storing.directories import Directories, TreeStore
 from backup.ops.storing.entries import Entries
 from backup.ops.storing.frame import Frame, Waiting
@@ -70,10 +71,16 @@ class Walk:
         self._settings = settings
         self._monitor = monitor
         comparison = Comparison(settings, writer.has)
+        self._chooser = Chooser(
+            settings.rules, settings.same_rules, comparison, self._problem, monitor.notice
+        )
         self._directories = Directories(writer, read_tree, comparison, self.counts, monitor)
-        self._entries = Entries(writer, self._directories, comparison, self.counts, monitor)
+        self._entries = Entries(
+            writer, self._directories, comparison, self.counts, monitor, self._chooser.hidden
+        )
         self._readers = reading(Intake(writer, self._entries))
         self._files = Gatherer(self._submit)
+        self._sources: frozenset[bytes] = frozenset()
 
     def run(self, sources: Sources, parent: ParentDirectory | None) -> ObjectId:
         """Stores the sources and returns the tree of the snapshot's root; `parent` is the parent's.
@@ -84,18 +91,25 @@ class Walk:
         with Descent(fd) as descent:
             position = -1 if parent is None else parent.seek(ROOT_NAME)
             top = Waiting(ROOT_NAME, os.fstat(fd), 0, position)
+            self._sources = frozenset(sources.paths)
             root, listing = self._enter(fd, sources.top, top, None, parent, sources.choice)
             self._take(fd, root, listing)
             self._walk(descent, root)
             self._catch_up(descent, 0)
         self._readers.finish()
         self._entries.tell()
+        self._tell_pseudo()
         assert self._directories.row is not None
         row = self._directories.row
         if isinstance(row, int):
             assert parent is not None, "only a parent's entry can be unchanged"
             row = parent.row(row)
         return self._directories.write([row])
+
+    def _tell_pseudo(self) -> None:
+        if self._chooser.pseudo:
+            shown = ", ".join(os.fsdecode(path) for path in self._chooser.pseudo)
+            self._monitor.notice(f"not entered, because the system makes up what is shown there: {shown}")
 
     def settle(self) -> None:
         """Stores what would be lost otherwise: for a backup that stops."""
@@ -121,6 +135,10 @@ class Walk:
             self._files.passed(1 + len(frame.rows))
             self._readers.poll()
             self._catch_up(descent, MAX_HELD)
+
+    def _problem(self, path: bytes, text: str) -> None:
+        self.counts.errors += 1
+        self._monitor.problem(path, text)
 
     # Files to be read
 
@@ -160,7 +178,12 @@ class Walk:
         path = frame.path_of(below.name)
         choice = None if frame.choice is None else frame.choice[below.name]
         if identity(below.status) in self._settings.skip:
-            self._monitor.notice(f"{os.fsdecode(path)} is left out: it is the repository itself")
+            self._monitor.notice(
+                f"{os.fsdecode(path)} is left out: it is the repository itself, or its cache"
+            )
+            return None
+        if self._chooser.bars(path, below.status.st_dev, frame.here, frame.status.st_dev):
+            self._entries.take_empty(frame, below)
             return None
         try:
             fd = descent.push(below.name)
@@ -191,10 +214,29 @@ class Walk:
         subtree = above.subtree(at.position) if above is not None and at.position >= 0 else None
         parent = open_parent(subtree, self._read_tree, self._monitor.notice)
         volume = self._entries.volumes.number(status.st_dev, path)
+        here = None if up is None else up.here
+        if here is None and path not in self._sources:
+            listing = list_directory(fd, choice)
+        else:
+            whole = list_directory(fd, None)
+            here, listing = self._chooser.enter(fd, path, status.st_dev, here, whole, parent)
+            if choice is not None:
+                listing = listing.only(choice)
         frame = Frame(
-            at.name, path, status, volume, at.slot, up, above, at.position, parent, choice, xattrs_of(fd)
+            at.name,
+            path,
+            status,
+            volume,
+            at.slot,
+            up,
+            above,
+            at.position,
+            parent,
+            choice,
+            xattrs_of(fd),
+            here,
         )
-        return frame, list_directory(fd, choice)
+        return frame, listing
 
     def _take(self, fd: int, frame: Frame, listing: Listing) -> None:
         at = 0
