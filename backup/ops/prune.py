@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from backup.model.errors import Damaged, RepositoryBusy
-from backup.model.ids import PackId
+from backup.model.ids import PackId, SnapshotId
 from backup.ops.pruning.monitor import Monitor
 from backup.ops.pruning.need import Holders, Need
 from backup.ops.pruning.plan import Plan, make_plan
@@ -33,10 +33,14 @@ CLOCKS = 3600
 
 @dataclass(frozen=True)
 class PruneOptions:
-    """`max_unused`: the share (0.05: 5 %) of what stays that may be unused."""
+    """`max_unused`: the share (0.05: 5 %) of what stays that may be unused.
+
+    `without`: in a dry run, snapshots that count as forgotten already.
+    """
 
     max_unused: float = 0.05
     dry_run: bool = False
+    without: frozenset[SnapshotId] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -100,7 +104,7 @@ class _Pruning:
         self._survey = Survey(repository, monitor)
         self._need = Need(repository, self._survey, monitor)
         try:
-            self._need.add_snapshots()
+            self._need.add_snapshots(options.without if options.dry_run else frozenset())
             self._need.add_leases(living)
         except Damaged as error:
             raise Damaged(

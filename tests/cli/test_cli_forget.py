@@ -1,6 +1,7 @@
 """`forget`: snapshots go by a policy or by name, each with its reasons, and nothing else does."""
 
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,9 +9,10 @@ import pytest
 from backup.model.ids import SnapshotId
 from backup.repository import Repository
 from tests.support.calendar import add_snapshots, manifest
-from tests.support.check import FAILED, WRONG_USE, assert_clear_error
+from tests.support.check import DAMAGED, FAILED, WRONG_USE, assert_clear_error
 from tests.support.damage import flip_in_the_middle
 from tests.support.imbfs import Imbfs, name
+from tests.support.small import FILES
 
 DAYS = [f"2027-01-0{day}T12:00:00+01:00" for day in range(1, 6)]
 
@@ -197,3 +199,26 @@ def test_forgetting_in_a_repository_that_cannot_be_written_says_so(
         subprocess.run(["chattr", "-a", kept], check=True)
     assert_clear_error(result, FAILED)
     assert len(ids(copied)) == 6
+
+
+def test_pruning_frees_what_only_the_forgotten_held_as_the_dry_run_said(saved: Imbfs, source: Path) -> None:
+    first = saved.snapshots()[0]["id"]
+    (source / "large").unlink()
+    saved.run("backup", source)
+    arguments = ["--json", "forget", "--keep-last", "1", "--prune", "--max-unused", "0"]
+    planned = saved.run(*arguments, "--dry-run").json()
+    assert len(ids(saved)) == 2
+    assert planned["prune"]["bytes_plain"] > len(FILES[b"large"])
+    done = saved.run(*arguments).json()
+    assert done["forgotten"] == [first]
+    for key in ("objects_removed", "bytes_plain", "packs_unused", "packs_repacked"):
+        assert done["prune"][key] == planned["prune"][key]
+    assert saved.run("check", "--read-data").code == 0
+    assert saved.run("--json", "stats").json()["totals"]["unreachable"]["objects"] == 0
+
+
+def test_what_was_forgotten_is_told_when_pruning_fails(copied: Imbfs, days: list[SnapshotId]) -> None:
+    flip_in_the_middle(manifest(copied, days[0]))
+    result = copied.run("--json", "forget", "--keep-last", "1", "--prune", check=False)
+    assert result.code == DAMAGED
+    assert (result.json()["forgotten"], result.json()["prune"]) == ([days[3], days[2], days[1]], None)

@@ -5,11 +5,12 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from backup.cli import exits
+from backup.cli.commands.prune import add_max_unused
 from backup.cli.context import Context
 from backup.cli.output import count, printable, show, show_json, tell
 from backup.cli.selecting import add_filters, filter_of
 from backup.model.duration import Duration, parse_duration
-from backup.model.errors import UsageError
+from backup.model.errors import ImbfsError, UsageError
 from backup.model.ids import SHORT_ID
 from backup.model.retention import PERIODS, GroupBy, Policy
 from backup.model.selector import parse_selector
@@ -50,6 +51,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--allow-last", action="store_true", help="forget even the last snapshot of a source")
     parser.add_argument("--dry-run", action="store_true", help="tell what would be forgotten, do nothing")
+    parser.add_argument("--prune", action="store_true", help="free what no snapshot reaches then")
+    add_max_unused(parser)
     add_filters(parser)
 
 
@@ -94,15 +97,37 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
         plan = _plan(context, repository, arguments, policy)
         if not arguments.dry_run:
             forget(repository, plan.forgotten)
+        if not context.json:
+            _show(plan)
+            _tell(context, plan, arguments.dry_run, policy is not None)
+        code, pruned = _prune(context, repository, plan, arguments) if arguments.prune else (exits.DONE, None)
     if context.json:
-        show_json(_record(plan, arguments.dry_run))
-        return exits.DONE
-    _show(plan)
+        show_json(_record(plan, arguments.dry_run) | {"prune": pruned})
+    return code
+
+
+def _prune(
+    context: Context, repository: "Repository", plan: "Plan", arguments: argparse.Namespace
+) -> tuple[int, dict[str, Any]]:
+    from backup.cli.commands.prune import prune_repository, record
+
+    try:
+        summary = prune_repository(
+            context, repository, arguments.max_unused, arguments.dry_run, plan.forgotten
+        )
+    except ImbfsError:
+        if context.json:
+            # What was forgotten is forgotten, whatever became of pruning.
+            show_json(_record(plan, arguments.dry_run) | {"prune": None})
+        raise
+    return exits.DAMAGE if summary.chunks_missing else exits.DONE, record(summary, arguments.dry_run)
+
+
+def _tell(context: Context, plan: "Plan", dry_run: bool, by_policy: bool) -> None:
     if not context.quiet:
-        did = "would forget" if arguments.dry_run else "forgot"
-        kept = f", {len(plan.kept):,} kept" if policy is not None else ""
+        did = "would forget" if dry_run else "forgot"
+        kept = f", {len(plan.kept):,} kept" if by_policy else ""
         tell(f"{did} {count(len(plan.forgotten), 'snapshot')}{kept}")
-    return exits.DONE
 
 
 def _policy(arguments: argparse.Namespace) -> Policy | None:

@@ -8,6 +8,9 @@ from backup.cli.context import Context
 from backup.cli.output import count, show, show_json, size, tell
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from backup.model.ids import SnapshotId
     from backup.ops.prune import Plan, PruneSummary
     from backup.repository import Repository
 
@@ -42,14 +45,18 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
 
 
 def prune_repository(
-    context: Context, repository: "Repository", max_unused: float, dry_run: bool = False
+    context: Context,
+    repository: "Repository",
+    max_unused: float,
+    dry_run: bool = False,
+    without: "Iterable[SnapshotId]" = (),
 ) -> "PruneSummary":
-    """Prunes, and tells people what is done and what was."""
+    """Prunes, and tells people what is done and what was. A dry run may be `without` some snapshots."""
     from backup.cli.progress import prune_progress
     from backup.ops.prune import PruneOptions, prune
 
     with prune_progress(context, lambda plan: _show_plan(context, plan)) as monitor:
-        summary = prune(repository, PruneOptions(max_unused, dry_run), monitor)
+        summary = prune(repository, PruneOptions(max_unused, dry_run, frozenset(without)), monitor)
     if not context.quiet and not context.json:
         _tell(summary, dry_run)
     if summary.chunks_missing:

@@ -4,7 +4,7 @@ from array import array
 from collections.abc import Collection, Container, Iterable
 
 from backup.model.errors import Damaged
-from backup.model.ids import ObjectId, PackId
+from backup.model.ids import ObjectId, PackId, SnapshotId
 from backup.ops.pruning.monitor import Monitor
 from backup.ops.pruning.plan import PackUse
 from backup.ops.pruning.survey import Contents, Survey
@@ -27,10 +27,10 @@ class Need:
         #: Chunks that snapshots need and no pack holds.
         self.missing: set[ObjectId] = set()
 
-    def add_snapshots(self) -> None:
-        """All that stand now. Raises `Damaged` where one cannot be read."""
+    def add_snapshots(self, without: Collection[SnapshotId] = ()) -> None:
+        """All that stand now, `without` some. Raises `Damaged` where one cannot be read."""
         catalogue = self._repository.catalogue
-        ids = catalogue.ids()
+        ids = [snapshot for snapshot in catalogue.ids() if snapshot not in without]
         self._monitor.step("snapshots", len(ids))
         for snapshot in ids:
             try:
