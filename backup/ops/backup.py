@@ -45,6 +45,9 @@ class BackupOptions:
     dry_run: bool = False
     skip_unchanged: bool = False
     rules: Rules = NO_RULES
+    ignore_ctime: bool = False
+    ignore_inode: bool = False
+    accept_unmounted: bool = False
     #: Processes that read and compress; with 0 it is done in this one. None: one for each CPU, up to 32.
     workers: int | None = None
     #: Bytes a second that are read at most, on average.
@@ -208,6 +211,9 @@ def open_walk(
         distrust=bool(writer.condemned) or repository.lacks_something(),
         skip=own_directories(repository),
         rules=options.rules,
+        ignore_ctime=options.ignore_ctime,
+        ignore_inode=options.ignore_inode,
+        accept_unmounted=options.accept_unmounted,
         same_rules=parent is not None and parent.body.rules == record(options.rules),
     )
     return Walk(writer, repository.tree, settings, monitor, reading)

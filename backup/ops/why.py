@@ -11,6 +11,7 @@ from backup.ops.storing.sources import absolute
 from backup.ops.storing.unchanged import Comparison, Settings
 from backup.source.descent import Identity, identity, open_directory
 from backup.source.gitignore import Pattern
+from backup.source.mounts import FileSystems
 from backup.source.rules import Marker, Rules
 
 _NOTHING = Listing([], [])
@@ -64,7 +65,12 @@ class Reasons:
         self._levels: dict[bytes, _Level] = {}
         comparison = Comparison(Settings(started_ns=0), lambda _: True)
         self._chooser = Chooser(
-            rules, False, comparison, lambda path, text: notice(f"{os.fsdecode(path)}: {text}"), notice
+            rules,
+            False,
+            comparison,
+            FileSystems(),
+            lambda path, text: notice(f"{os.fsdecode(path)}: {text}"),
+            notice,
         )
 
     def why(self, path: bytes) -> Verdict:

@@ -14,6 +14,9 @@ PSEUDO = frozenset(
 #: Here a file may have another inode number each time that it is mounted or looked at.
 UNSTABLE = frozenset({"vfat", "msdos", "exfat", "hfs", "cifs", "smb3", "smbfs", "9p", "afs", "ncpfs", "fuse"})
 
+#: These keep no time of the last change to a file's attributes: what they show for it comes and goes.
+WITHOUT_CTIME = frozenset({"vfat", "msdos", "exfat"})
+
 
 def inodes_last(kind: str) -> bool:
     """Whether a file keeps its inode number on a file system of this kind."""

@@ -53,6 +53,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--expect", choices=("only-additions", "only-renames", "none"),
         help="store nothing where there are other changes (exit 4, or 5 for renames)",
     )  # fmt: skip
+    parser.add_argument("--ignore-ctime", action="store_true", help="compare files without their ctime")
+    parser.add_argument("--ignore-inode", action="store_true", help="compare files without inode numbers")
+    parser.add_argument("--accept-unmounted", action="store_true", help="take an empty mount point as it is")
     parser.add_argument("--files-from", metavar="FILE", action="append", default=[], help="paths, one a line")
     parser.add_argument(
         "--files-from0", metavar="FILE", action="append", default=[], help="paths, a NUL byte after each"
@@ -123,6 +126,9 @@ def _options(context: Context, arguments: argparse.Namespace) -> "BackupOptions"
         workers=arguments.workers,
         limit_rate=_rate(arguments.limit_rate),
         rules=rules_of(context, arguments),
+        ignore_ctime=arguments.ignore_ctime,
+        ignore_inode=arguments.ignore_inode,
+        accept_unmounted=arguments.accept_unmounted,
     )
 
 

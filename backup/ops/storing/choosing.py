@@ -35,6 +35,7 @@ class Chooser:
         rules: Rules,
         same_rules: bool,
         comparison: Comparison,
+        systems: FileSystems,
         problem: Problem,
         notice: Callable[[str], None],
     ) -> None:
@@ -43,7 +44,7 @@ class Chooser:
         self._comparison = comparison
         self._problem = problem
         self._notice = notice
-        self._systems = FileSystems()
+        self._systems = systems
         #: Mount points of pseudo file systems that were met.
         self.pseudo: list[bytes] = []
 

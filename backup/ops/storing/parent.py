@@ -80,10 +80,17 @@ class ParentDirectory:
         more = self._position < len(self._directory)
         self._page, self._local = self._directory.at(self._position) if more else (None, 0)
 
-    def same(self, position: int, record: bytes) -> bool:
-        """Whether the parent's entry has this stat record, and nothing about it is in doubt."""
+    def same(self, position: int, record: bytes, read: Callable[[Buffer], Buffer] = lambda old: old) -> bool:
+        """Whether the parent's entry has this stat record, and nothing about it is in doubt.
+
+        `read` makes of the parent's record what is compared.
+        """
         page, local = self._directory.at(position)
-        return page.stat(local) == record and not page.ref(local)[4]
+        return read(page.stat(local)) == record and not page.ref(local)[4]
+
+    def volume(self, position: int) -> int:
+        page, local = self._directory.at(position)
+        return page.ref(local)[3]
 
     def row(self, position: int) -> Row:
         page, local = self._directory.at(position)

@@ -15,7 +15,7 @@ MAX_EXTRA = 32 << 20
 class Volumes:
     """Numbers for the file systems of a walk: the same from run to run, unlike `st_dev`.
 
-    A file system is numbered after the path at which the walk first met it.
+    A file system is numbered after its mount point: the path at which the walk first met it.
     """
 
     def __init__(self) -> None:
@@ -25,7 +25,7 @@ class Volumes:
     def number(self, device: int, path: bytes) -> int:
         number = self._numbers.get(device)
         if number is None:
-            number = _fold(path)
+            number = number_of(path)
             while number in self._taken:
                 number = (number + 1) & 0xFFFFFFFF
             self._taken.add(number)
@@ -33,8 +33,8 @@ class Volumes:
         return number
 
 
-def _fold(path: bytes) -> int:
-    """FNV-1a, 32 bits."""
+def number_of(path: bytes) -> int:
+    """The number of a file system that is mounted at a path: FNV-1a, 32 bits."""
     number = 0x811C9DC5
     for byte in path:
         number = ((number ^ byte) * 0x01000193) & 0xFFFFFFFF

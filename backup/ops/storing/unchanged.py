@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from backup.model.ids import ObjectId
 from backup.ops.storing.parent import ParentDirectory
-from backup.snapshots.tree import NS, Page, encode_stat
+from backup.snapshots.tree import NS, Buffer, Page, encode_stat
 from backup.source.descent import Identity
+from backup.source.mounts import WITHOUT_CTIME, FileSystems, inodes_last
 from backup.source.rules import NO_RULES, Rules
 
 #: A clock that ticks while a backup starts may stamp a later change with an earlier time.
@@ -17,6 +18,10 @@ TICK_NS = 20_000_000
 COARSE_NS = 2 * NS
 #: Of a status as a tuple: whole seconds, and quicker to get at than the attributes.
 _MTIME, _CTIME = stat.ST_MTIME, stat.ST_CTIME
+
+#: Where they are in a stat record: `docs/format.md`, "Pages".
+_CTIME_FIELDS = ((32, 40), (44, 48))
+_INODE_FIELD = ((48, 56),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,24 +38,43 @@ class Settings:
     skip: frozenset[Identity] = frozenset()
     rules: Rules = NO_RULES
     same_rules: bool = True
+    ignore_ctime: bool = False
+    ignore_inode: bool = False
+    #: An empty directory where a file system was mounted is taken as it is.
+    accept_unmounted: bool = False
 
 
 class Comparison:
-    """`has`: whether the repository has an object."""
+    """`has`: whether the repository has an object. `systems`: which file systems there are."""
 
-    def __init__(self, settings: Settings, has: Callable[[ObjectId], bool]) -> None:
+    def __init__(
+        self, settings: Settings, has: Callable[[ObjectId], bool], systems: FileSystems | None = None
+    ) -> None:
         self._settings = settings
         self._has = has
+        self._systems = systems or FileSystems()
 
     def same_file(self, parent: ParentDirectory, position: int, status: os.stat_result) -> bool:
         """Whether a name that is no directory is unchanged; -1 is no position in the parent."""
-        if position < 0 or not parent.same(position, encode_stat(status)):
+        if position < 0:
+            return False
+        record = encode_stat(status)
+        if not parent.same(position, record) and not self._alike(parent, position, record, status.st_dev):
             return False
         if not stat.S_ISREG(status.st_mode):
             return True
         if self._settings.read_all or self._racy(status):
             return False
         return not self._settings.distrust or all(map(self._has, parent.chunks(position)))
+
+    def _alike(self, parent: ParentDirectory, position: int, record: bytes, device: int) -> bool:
+        """Whether a record that differs does so only in what says nothing here."""
+        kind = self._systems.kind(device)
+        ctime = self._settings.ignore_ctime or kind in WITHOUT_CTIME
+        inode = self._settings.ignore_inode or not inodes_last(kind)
+        if not ctime and not inode:
+            return False
+        return parent.same(position, without(record, ctime, inode), lambda old: without(old, ctime, inode))
 
     def same_page(self, page: Page, found: list[os.stat_result | OSError]) -> bool:
         """Whether all of a page's names, each with what was found of it, are unchanged beyond doubt.
@@ -73,8 +97,17 @@ class Comparison:
         coarse = modified % NS == 0 and changed % NS == 0
         since = self._settings.parent_started_ns - (COARSE_NS if coarse else TICK_NS)
         # A time in the future was set by hand: the change itself shows in ctime.
-        return changed >= since or since <= modified <= self._settings.started_ns
+        seen = changed >= since and not self._settings.ignore_ctime
+        return seen or since <= modified <= self._settings.started_ns
 
     def stored(self, trees: list[ObjectId]) -> bool:
         """Whether the parent's trees can be named again."""
         return not self._settings.distrust or all(map(self._has, trees))
+
+
+def without(record: Buffer, ctime: bool, inode: bool) -> bytes:
+    """A stat record with zeros in place of what does not count."""
+    changed = bytearray(record)
+    for start, end in (*(_CTIME_FIELDS if ctime else ()), *(_INODE_FIELD if inode else ())):
+        changed[start:end] = bytes(end - start)
+    return bytes(changed)

@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable
 from typing import Protocol
 
+from backup.model.entry import FLAG_CARRIED
 from backup.model.ids import ObjectId
 from backup.ops.storing.batch import Batch, Gatherer, Wanted
 from backup.ops.storing.choosing import Chooser
@@ -18,12 +19,14 @@ from backup.ops.storing.frame import Frame, Waiting
 from backup.ops.storing.intake import Intake, ObjectWriter
 from backup.ops.storing.listing import Listing, list_directory
 from backup.ops.storing.monitor import Counts, Monitor
+from backup.ops.storing.mounted import NotMounted, require_mounted
 from backup.ops.storing.parent import ParentDirectory, open_parent
 from backup.ops.storing.sources import Choice, Sources
 from backup.ops.storing.unchanged import Comparison, Settings
 from backup.snapshots.tree import ROOT_NAME, Buffer
 from backup.source.attributes import xattrs_of
 from backup.source.descent import Descent, identity, open_directory
+from backup.source.mounts import FileSystems, mount_point
 
 #: Rows and directories that wait for files to be read: with more, the walk waits, too. More than a
 #: batch may be old.
@@ -70,9 +73,10 @@ class Walk:
         self._read_tree = read_tree
         self._settings = settings
         self._monitor = monitor
-        comparison = Comparison(settings, writer.has)
+        systems = FileSystems()
+        comparison = Comparison(settings, writer.has, systems)
         self._chooser = Chooser(
-            settings.rules, settings.same_rules, comparison, self._problem, monitor.notice
+            settings.rules, settings.same_rules, comparison, systems, self._problem, monitor.notice
         )
         self._directories = Directories(writer, read_tree, comparison, self.counts, monitor)
         self._entries = Entries(
@@ -92,7 +96,11 @@ class Walk:
             position = -1 if parent is None else parent.seek(ROOT_NAME)
             top = Waiting(ROOT_NAME, os.fstat(fd), 0, position)
             self._sources = frozenset(sources.paths)
-            root, listing = self._enter(fd, sources.top, top, None, parent, sources.choice)
+            try:
+                root, listing = self._enter(fd, sources.top, top, None, parent, sources.choice)
+            except NotMounted as error:
+                assert parent is not None, "nothing is missed that was never there"
+                return self._carry_all(parent, sources.top, error)
             self._take(fd, root, listing)
             self._walk(descent, root)
             self._catch_up(descent, 0)
@@ -105,6 +113,12 @@ class Walk:
             assert parent is not None, "only a parent's entry can be unchanged"
             row = parent.row(row)
         return self._directories.write([row])
+
+    def _carry_all(self, parent: ParentDirectory, top: bytes, error: NotMounted) -> ObjectId:
+        """The whole source is not there: the last backup's stands for it."""
+        self._problem(top, f"{error.strerror}: kept as the last backup has it")
+        row = parent.row(parent.find(ROOT_NAME))
+        return self._directories.write([row._replace(flags=row.flags | FLAG_CARRIED)])
 
     def _tell_pseudo(self) -> None:
         if self._chooser.pseudo:
@@ -213,7 +227,8 @@ class Walk:
         status = os.fstat(fd)
         subtree = above.subtree(at.position) if above is not None and at.position >= 0 else None
         parent = open_parent(subtree, self._read_tree, self._monitor.notice)
-        volume = self._entries.volumes.number(status.st_dev, path)
+        point = mount_point(path, status) if up is None else path
+        volume = self._entries.volumes.number(status.st_dev, point)
         here = None if up is None else up.here
         if here is None and path not in self._sources:
             listing = list_directory(fd, choice)
@@ -222,6 +237,8 @@ class Walk:
             here, listing = self._chooser.enter(fd, path, status.st_dev, here, whole, parent)
             if choice is not None:
                 listing = listing.only(choice)
+            if parent is not None and above is not None and not self._settings.accept_unmounted:
+                require_mounted(path, above.volume(at.position), volume, up is None, whole, parent)
         frame = Frame(
             at.name,
             path,
