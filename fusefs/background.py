@@ -40,11 +40,13 @@ def mount_in_background(
     *,
     log_file: Path | None = None,
     idle_timeout: float | None = None,
+    notices: list[str] | None = None,
 ) -> int:
     """Mounts in a new process without terminal and returns its number once the mount answers.
 
     `factory` is called in that process, because LMDB must not be carried over a fork; its working
     directory is `/`, so all paths in it have to be absolute. The rest is as in `serve`.
+    What it appends to `notices` there is appended to it here, when the mount answers.
     What `factory` or `serve` raise is raised here, and nothing is mounted then; what cannot be
     carried over becomes a MountError with its text.
 
@@ -60,11 +62,14 @@ def mount_in_background(
     if middle == 0:
         os.close(reading)
         _detach(log_descriptor)
-        _drive(factory, os.path.abspath(mountpoint), tuple(options), idle_timeout, writing)
+        _drive(factory, os.path.abspath(mountpoint), tuple(options), idle_timeout, writing, notices)
     os.close(writing)
     os.close(log_descriptor)
     os.waitpid(middle, 0)
-    return _outcome(reading)
+    number, told = _outcome(reading)
+    if notices is not None:
+        notices[:] = told
+    return number
 
 
 def _open_log(path: Path) -> int:
@@ -93,12 +98,17 @@ def _detach(log_descriptor: int) -> None:
 
 
 def _drive(
-    factory: ViewFactory, mountpoint: str, options: tuple[str, ...], idle_timeout: float | None, pipe: int
+    factory: ViewFactory,
+    mountpoint: str,
+    options: tuple[str, ...],
+    idle_timeout: float | None,
+    pipe: int,
+    notices: list[str] | None,
 ) -> NoReturn:
     """The daemon's life. Never returns: the stack above it is the command's."""
 
     def ready() -> None:
-        os.write(pipe, pickle.dumps(None))
+        _write_all(pipe, pickle.dumps(list(notices or ())))
         os.close(pipe)
 
     code = 1
@@ -115,6 +125,11 @@ def _drive(
         _write_if_open(pipe, _portable(error))
     finally:
         os._exit(code)
+
+
+def _write_all(pipe: int, message: bytes) -> None:
+    while message:
+        message = message[os.write(pipe, message) :]
 
 
 def _write_if_open(pipe: int, message: bytes) -> None:
@@ -134,8 +149,8 @@ def _portable(error: BaseException) -> bytes:
     return pickled
 
 
-def _outcome(pipe: int) -> int:
-    """The daemon's number, once its mount answers. Raises what it reports."""
+def _outcome(pipe: int) -> tuple[int, list[str]]:
+    """The daemon's number and its notices, once its mount answers. Raises the error that it reports."""
     received = b""
     try:
         with open(pipe, "rb", buffering=0) as file:
@@ -147,8 +162,7 @@ def _outcome(pipe: int) -> int:
         raise
     if len(received) <= _PID.size:
         raise MountError("the driver ended before the mount answered")
-    error = pickle.loads(received[_PID.size :])
-    if error is not None:
-        raise error
-    number: int = _PID.unpack_from(received)[0]
-    return number
+    outcome = pickle.loads(received[_PID.size :])
+    if isinstance(outcome, BaseException):
+        raise outcome
+    return _PID.unpack_from(received)[0], outcome

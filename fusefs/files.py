@@ -3,10 +3,9 @@
 import errno
 import os
 from collections import OrderedDict
-from collections.abc import Callable
 
 from fusefs.device import Device
-from fusefs.errors import Refused, log_once, told_errno
+from fusefs.errors import Refused, log_once
 from fusefs.view import Content, View
 from fusefs.workers import Workers
 
@@ -49,17 +48,13 @@ class Files:
         data = content.read_now(offset, size)
         if data is not None:
             return whole(ino, content, data, offset, size)
-        self._workers.start(lambda: self._read(unique, ino, content, offset, size))
+        self._workers.answer(
+            self._device,
+            unique,
+            "read",
+            lambda: whole(ino, content, content.read(offset, size), offset, size),
+        )
         return None
-
-    def _read(self, unique: int, ino: int, content: Content, offset: int, size: int) -> Callable[[], None]:
-        """In a worker."""
-        try:
-            data = whole(ino, content, content.read(offset, size), offset, size)
-        except BaseException as error:
-            number = told_errno(error, "read")
-            return lambda: self._device.refuse(unique, number)
-        return lambda: self._device.reply(unique, data)
 
     def seek(self, ino: int, offset: int, whence: int) -> int:
         """Where the next data, or the next hole, begins; the end of the file is a hole."""

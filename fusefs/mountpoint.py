@@ -5,6 +5,7 @@ import ctypes
 import errno
 import os
 import subprocess
+import time
 from collections.abc import Iterator
 
 from fusefs.mountinfo import Mount, mounted_at, mounts
@@ -12,6 +13,9 @@ from fusefs.processes import driver_of, named, users_of, wait_for_end
 
 _MNT_DETACH = 2
 _UMOUNT_NOFOLLOW = 8
+
+#: Seconds for which a mount that nobody is seen to use may still be busy.
+_SETTLING = 1.0
 
 #: Seconds for which a driver may finish after its mount is gone.
 _END = 10.0
@@ -59,8 +63,14 @@ def unmount(path: Path, *, timeout: float = _END) -> None:
             detach(mount.point)
             return
         refusal = _unmount(mount.point)
-        if refusal is not None:
-            raise MountError(_busy(mount) or f"cannot unmount {point}: {refusal}")
+        end = time.monotonic() + _SETTLING
+        while refusal is not None:
+            busy = _busy(mount)
+            if busy or time.monotonic() > end:
+                raise MountError(busy or f"cannot unmount {point}: {refusal}")
+            # Somebody may just have ended, or be looking at every mount, as `df` does.
+            time.sleep(0.02)
+            refusal = _unmount(mount.point)
         if driver is not None and not wait_for_end(driver, timeout):
             raise MountError(f"{point} is unmounted, but its driver has not ended within {timeout:g} s")
 

@@ -4,7 +4,7 @@ import stat
 from collections.abc import Iterable, Iterator
 
 from fusefs.mountpoint import MountError
-from fusefs.view import Attributes, Content, Statistics, View
+from fusefs.view import Attributes, Content, Statistics, Value, View
 
 #: The base of each option's number.
 _BASES = {"uid": 10, "gid": 10, "umask": 8}
@@ -68,14 +68,14 @@ class Presented:
         for name, attributes, following in self._view.entries(ino, start):
             yield name, self._changed(attributes), following
 
-    def xattrs(self, ino: int) -> dict[bytes, bytes]:
+    def xattr_names(self, ino: int) -> list[bytes]:
         """Without ACLs when the permissions are replaced: the kernel would enforce them all the same."""
-        xattrs = self._view.xattrs(ino)
+        names = self._view.xattr_names(ino)
         if self._permissions is None:
-            return xattrs
-        return {name: value for name, value in xattrs.items() if not name.startswith(_ACL)}
+            return names
+        return [name for name in names if not name.startswith(_ACL)]
 
-    def xattr(self, ino: int, name: bytes) -> bytes | None:
+    def xattr(self, ino: int, name: bytes) -> Value:
         if self._permissions is not None and name.startswith(_ACL):
             return None
         return self._view.xattr(ino, name)

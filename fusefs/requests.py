@@ -75,6 +75,7 @@ class Requests:
         self.count = 0
         self._view = view
         self._device = device
+        self._workers = workers
         self._files = Files(view, device, workers)
         self._listings = Listings(view)
         # What is not here is answered with ENOSYS, and the kernel does not ask again, or does it itself.
@@ -187,13 +188,17 @@ class Requests:
         value = self._view.xattr(ino, _text(body[GETXATTR_IN.size :]))
         if value is None:
             raise Refused(errno.ENODATA)
+        if callable(value):
+            make = value
+            self._workers.answer(self._device, unique, "getxattr", lambda: _sized(make(), size))
+            return None
         return _sized(value, size)
 
     def _listxattr(self, unique: int, ino: int, body: memoryview) -> Reply:
         if self._view.without_xattrs:
             raise Refused(errno.ENOSYS)
         (size,) = GETXATTR_IN.unpack_from(body)
-        return _sized(b"".join(name + b"\0" for name in self._view.xattrs(ino)), size)
+        return _sized(b"".join(name + b"\0" for name in self._view.xattr_names(ino)), size)
 
 
 def _sized(value: bytes, size: int) -> bytes:

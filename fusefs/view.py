@@ -8,12 +8,12 @@ Errors: `FileNotFoundError`, `NotADirectoryError` and other `OSError`s with an e
 caller as that errno; any other exception becomes EIO and a line in the log.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from backup.model.inode import Attributes, Statistics
 
-__all__ = ["ROOT", "Attributes", "Content", "Statistics", "View"]
+__all__ = ["ROOT", "Attributes", "Content", "Statistics", "Value", "View"]
 
 
 class Content(Protocol):
@@ -37,6 +37,9 @@ class Content(Protocol):
 
 
 ROOT = 1
+
+#: Of an extended attribute.
+Value = bytes | Callable[[], bytes] | None
 
 
 class View(Protocol):
@@ -63,11 +66,12 @@ class View(Protocol):
 
     def target(self, ino: int) -> bytes: ...
 
-    def xattrs(self, ino: int) -> dict[bytes, bytes]:
-        """All that are to be listed."""
+    def xattr_names(self, ino: int) -> list[bytes]:
+        """Those that are to be listed."""
 
-    def xattr(self, ino: int, name: bytes) -> bytes | None:
-        """One of them, or one that is answered but not listed."""
+    def xattr(self, ino: int, name: bytes) -> Value:
+        """One of them, or one that is answered but not listed; None where there is none. What takes time is
+        given as a function, to be called in a worker thread."""
 
     def open(self, ino: int) -> Content: ...
 

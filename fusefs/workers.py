@@ -5,6 +5,9 @@ import time
 from collections.abc import Callable
 from queue import SimpleQueue
 
+from fusefs.device import Device
+from fusefs.errors import told_errno
+
 #: Decoding gives up Python's lock; more threads than this would wait for the disk.
 MOST = 8
 
@@ -36,6 +39,19 @@ class Workers:
             self._locks.append(lock)
             threading.Thread(target=self._work, args=(lock,), daemon=True, name="imbfs-reader").start()
         self._tasks.put(task)
+
+    def answer(self, device: Device, unique: int, doing: str, make: Callable[[], bytes | memoryview]) -> None:
+        """Makes the reply to a request in a thread, and sends it. `doing` is for messages."""
+
+        def task() -> Callable[[], None]:
+            try:
+                data = make()
+            except BaseException as error:
+                number = told_errno(error, doing)
+                return lambda: device.refuse(unique, number)
+            return lambda: device.reply(unique, data)
+
+        self.start(task)
 
     def _work(self, finishing: threading.Lock) -> None:
         while True:

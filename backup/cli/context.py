@@ -3,6 +3,7 @@
 import os
 import sys
 from argparse import Namespace
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -43,11 +44,14 @@ class Context:
         """Something that went wrong, and did not stop the rest."""
         tell(f"imbfs: {text}")
 
-    def open_repository(self) -> "Repository":
-        """Raises `NoRepository`, `Damaged`, or another `ImbfsError`."""
+    def open_repository(self, tell: Callable[[str], None] | None = None) -> "Repository":
+        """`tell` gets what a person should know; otherwise it is printed.
+
+        Raises `NoRepository`, `Damaged`, or another `ImbfsError`.
+        """
         from backup.repository import Repository
 
-        return Repository.open(self.repository_path, cache_directory(), self.warn)
+        return Repository.open(self.repository_path, cache_directory(), tell or self.warn)
 
 
 def cache_directory() -> Path:

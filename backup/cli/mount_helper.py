@@ -4,11 +4,13 @@
     /srv/backup#latest  /mnt/backup  fuse.imbfs  noauto,x-systemd.automount,allow_other  0 0
 
 Found by mount(8) as /sbin/mount.fuse.imbfs, a link to the installed `mount.imbfs`. A source without
-`#` is the whole repository. Follows mount(8), "EXTERNAL HELPERS": SOURCE DIR [-sfnv] [-N namespace]
+`#`, or that is a directory, is the whole repository; else what is before the last `#` that has a directory
+before it. Follows mount(8), "EXTERNAL HELPERS": SOURCE DIR [-sfnv] [-N namespace]
 [-o options] [-t type].
 """
 
 import argparse
+import os
 import sys
 
 from backup.cli.main import main as run_command
@@ -41,7 +43,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def command_line(source: str, mountpoint: str, options: list[str]) -> list[str]:
     """The `imbfs` arguments for what mount(8) asks."""
-    repository, _, snapshot = source.partition("#")
+    repository, snapshot = _split(source)
     line = ["--repo", repository, "--quiet", "mount"]
     kept = []
     for option in (option for text in options for option in text.split(",") if option):
@@ -55,6 +57,18 @@ def command_line(source: str, mountpoint: str, options: list[str]) -> list[str]:
     device = source.replace("\\", r"\\").replace(",", r"\,")
     line += ["-o", ",".join([f"fsname={device}", *kept])]
     return [*line, *([snapshot] if snapshot else []), mountpoint]
+
+
+def _split(source: str) -> tuple[str, str]:
+    """Repository, and snapshot or "". Either may have a `#` in it: what is a directory is the repository."""
+    if not os.path.isdir(source):
+        for place in (place for place in range(len(source) - 1, 0, -1) if source[place] == "#"):
+            if os.path.isdir(source[:place]):
+                return source[:place], source[place + 1 :]
+        if "#" in source:
+            repository, _, snapshot = source.partition("#")
+            return repository, snapshot
+    return source, ""
 
 
 if __name__ == "__main__":

@@ -14,6 +14,8 @@ FOREVER = 365 * 24 * 3600.0
 BLOCK = 4096
 SECTOR = 512
 
+#: Of an extended attribute.
+Value = bytes | Callable[[], bytes] | None
 Content = FileContent | ChunkContent | BytesContent
 
 
@@ -25,10 +27,11 @@ class Node(Protocol):
     def target(self) -> bytes:
         """What a symlink says."""
 
-    def xattrs(self) -> dict[bytes, bytes]: ...
+    def xattr_names(self) -> list[bytes]:
+        """Those that are listed."""
 
-    def xattr(self, name: bytes) -> bytes | None:
-        """One attribute; views answer some names that `xattrs` does not list."""
+    def xattr(self, name: bytes) -> Value:
+        """One attribute, also of some names that are not listed; a function, where making it takes time."""
 
     def open(self, describe: Describe) -> Content: ...
 
@@ -62,11 +65,11 @@ class BaseNode:
     def target(self) -> bytes:
         raise OSError(errno.EINVAL, "not a symbolic link")
 
-    def xattrs(self) -> dict[bytes, bytes]:
-        return {}
+    def xattr_names(self) -> list[bytes]:
+        return []
 
-    def xattr(self, name: bytes) -> bytes | None:
-        return self.xattrs().get(name)
+    def xattr(self, name: bytes) -> Value:
+        return None
 
     def open(self, describe: Describe) -> Content:
         raise OSError(errno.EINVAL, "not a regular file")

@@ -8,7 +8,7 @@ import errno
 from collections.abc import Iterator
 
 from backup.model.inode import Attributes, Statistics
-from backup.views.folder import Content, Node
+from backup.views.folder import Content, Node, Value
 
 ROOT = 1
 #: Numbers below are the root's and nobody's.
@@ -60,10 +60,10 @@ class InodeView:
     def target(self, ino: int) -> bytes:
         return self._node(ino).target()
 
-    def xattrs(self, ino: int) -> dict[bytes, bytes]:
-        return self._node(ino).xattrs()
+    def xattr_names(self, ino: int) -> list[bytes]:
+        return self._node(ino).xattr_names()
 
-    def xattr(self, ino: int, name: bytes) -> bytes | None:
+    def xattr(self, ino: int, name: bytes) -> Value:
         return self._node(ino).xattr(name)
 
     def open(self, ino: int) -> Content:

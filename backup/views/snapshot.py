@@ -17,7 +17,7 @@ from backup.snapshots.directory import Directory, decode_entry
 from backup.snapshots.extents import decode_content
 from backup.snapshots.tree import NS, REF, STAT, Buffer, Page, extra_fields
 from backup.views.content import ChunkContent, Describe, FileContent
-from backup.views.folder import BLOCK, FOREVER, SECTOR, Folder, not_a_directory
+from backup.views.folder import BLOCK, FOREVER, SECTOR, Folder, Value, not_a_directory
 
 #: Entries of directories kept at hand, at some 200 bytes each.
 CACHE_ENTRIES = 200_000
@@ -121,16 +121,14 @@ class SnapshotNode:
             raise OSError(errno.EINVAL, "not a symbolic link")
         return decode_entry(self._page, self._position, self._read).target
 
-    def xattrs(self) -> dict[bytes, bytes]:
-        found = dict(decode_entry(self._page, self._position, self._read).xattrs)
+    def xattr_names(self) -> list[bytes]:
+        names = [name for name, _ in decode_entry(self._page, self._position, self._read).xattrs]
         if self._scope.options.list_xattrs:
-            for name in _VIRTUAL:
-                value = self.xattr(XATTR_PREFIX + name)
-                if value is not None:
-                    found[XATTR_PREFIX + name] = value
-        return found
+            virtual = (XATTR_PREFIX + name for name in _VIRTUAL)
+            names += [name for name in virtual if self.xattr(name) is not None]
+        return names
 
-    def xattr(self, name: bytes) -> bytes | None:
+    def xattr(self, name: bytes) -> Value:
         if name.startswith(XATTR_PREFIX):
             make = _VIRTUAL.get(name.removeprefix(XATTR_PREFIX))
             if make is not None:
@@ -176,7 +174,10 @@ class SnapshotNode:
     def snapshot_text(self) -> bytes:
         return self._scope.snapshot.encode()
 
-    def damaged_text(self) -> bytes:
+    def damaged(self) -> Value:
+        return self._damaged_text
+
+    def _damaged_text(self) -> bytes:
         """Whether any of the content cannot be read: all of it is read to tell."""
         try:
             if stat.S_ISREG(self._mode):
@@ -184,17 +185,17 @@ class SnapshotNode:
                     if extent.chunk is not None:
                         self._scope.directories.reader.read(extent.chunk)
             elif stat.S_ISDIR(self._mode):
-                self._scope.directories.get(self._page.ref(self._position)[0])
+                Directory(self._page.ref(self._position)[0], self._read)
         except Damaged:
             return b"1"
         return b"0"
 
 
-_VIRTUAL: dict[bytes, Callable[[SnapshotNode], bytes | None]] = {
+_VIRTUAL: dict[bytes, Callable[[SnapshotNode], Value]] = {
     b"hash": SnapshotNode.hash_text,
     b"id": SnapshotNode.id_text,
     b"snapshot": SnapshotNode.snapshot_text,
-    b"damaged": SnapshotNode.damaged_text,
+    b"damaged": SnapshotNode.damaged,
 }
 
 

@@ -198,6 +198,23 @@ def test_an_unknown_snapshot_or_path_is_exit_1_and_no_mount(copied: Imbfs) -> No
     assert mounts_below(copied.directory) == []
 
 
+def test_an_increment_whose_parent_is_gone_says_so_when_it_is_mounted(saved: Imbfs, source: Path) -> None:
+    place = saved.directory / "place"
+    place.mkdir()
+    ids = [saved.run("--json", "snapshots").json()[0]["id"]]
+    for text in ("second\n", "third\n"):
+        (source / "readme").write_text(text)
+        saved.run("backup", source)
+        ids.append(saved.run("--json", "snapshots").json()[-1]["id"])
+    saved.run("forget", ids[1])
+    told = saved.run("mount", "--increment", ids[2], place)
+    try:
+        assert told.errors == f"imbfs: the parent of {ids[2][:12]} is gone: compared with {ids[0][:12]}\n"
+        assert (place / "files" / "readme").read_text() == "third\n"
+    finally:
+        saved.run("umount", place)
+
+
 def test_a_mount_of_a_file_shows_the_directory_that_it_is_in(copied: Imbfs) -> None:
     place = copied.directory / "mountpoint"
     place.mkdir()

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from fusefs.view import Attributes, Content, Statistics
+from fusefs.view import Attributes, Content, Statistics, Value
 
 SECOND = 1_000_000_000
 NOW = 1_700_000_000 * SECOND + 123_456_789
@@ -119,7 +119,7 @@ class Node(NamedTuple):
     children: dict[bytes, int] | None = None
     content: Content | None = None
     target: bytes | BaseException = b""
-    xattrs: dict[bytes, bytes] | BaseException = {}  # noqa: RUF012  # never changed
+    xattrs: dict[bytes, Value] | BaseException = {}  # noqa: RUF012  # never changed
 
 
 class Sample:
@@ -145,7 +145,7 @@ class Sample:
         mode: int,
         content: Bytes | None = None,
         target: bytes | BaseException = b"",
-        xattrs: dict[bytes, bytes] | BaseException | None = None,
+        xattrs: dict[bytes, Value] | BaseException | None = None,
         **changes: int,
     ) -> int:
         ino = len(self.nodes) + 1
@@ -194,14 +194,17 @@ class Sample:
             raise target
         return target
 
-    def xattrs(self, ino: int) -> dict[bytes, bytes]:
+    def xattr_names(self, ino: int) -> list[bytes]:
+        return list(self._xattrs(ino))
+
+    def _xattrs(self, ino: int) -> dict[bytes, Value]:
         xattrs = self.nodes[ino].xattrs
         if isinstance(xattrs, BaseException):
             raise xattrs
         return xattrs
 
-    def xattr(self, ino: int, name: bytes) -> bytes | None:
-        return self.xattrs(ino).get(name)
+    def xattr(self, ino: int, name: bytes) -> Value:
+        return self._xattrs(ino).get(name)
 
     def open(self, ino: int) -> Content:
         content = self.nodes[ino].content

@@ -1,10 +1,12 @@
 """How a mount begins, and all the ways in which it ends."""
 
+import contextlib
 import ctypes
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -122,6 +124,19 @@ def test_unmounting_a_busy_mount_names_who_uses_it(driver: Driver, program: str)
             unmount(driver.at)
         holder.communicate()
     assert (driver.at / "small").read_bytes() == b"small content\n"
+
+
+def test_a_mount_that_is_busy_for_a_moment_is_waited_for(mount: Mounter) -> None:
+    driver = mount()
+    held = os.open(driver.at / "small", os.O_RDONLY)  # by this process, which is never named
+    with pytest.raises(MountError, match="cannot unmount"):
+        unmount(driver.at)
+    with contextlib.ExitStack() as stack:
+        timer = threading.Timer(0.1, os.close, (held,))
+        stack.callback(timer.join)
+        timer.start()
+        unmount(driver.at)
+    assert driver.ended() == 0
 
 
 def test_unmounting_below_another_mount_says_where_that_is(mount: Mounter) -> None:

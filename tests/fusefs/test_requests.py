@@ -4,6 +4,7 @@ import errno
 import mmap
 import os
 import struct
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -197,6 +198,24 @@ def test_an_absent_name_is_kept_as_long_as_its_directory_says(mount: Mount) -> N
 @pytest.mark.parametrize("name", RAISING, ids=repr)
 def test_what_a_view_raises_becomes_an_errno(mount: Mount, name: bytes) -> None:
     assert mount.refused(Opcode.LOOKUP, name + b"\0") in (errno.EIO, errno.EACCES, errno.ESTALE)
+
+
+def test_an_xattr_that_takes_time_is_made_by_a_worker(mount: Mount) -> None:
+    going = threading.Event()
+
+    def make() -> bytes:
+        assert going.wait(60)
+        return b"value"
+
+    view = mount.view
+    ino = view.add(ROOT, b"takes time", 0o100644, Bytes(b""), xattrs={b"user.x": make})
+    body = struct.pack("=II", 100, 0) + b"user.x\0"
+    header = struct.pack("=IIQQIIII", 40 + len(body), Opcode.GETXATTR, 7, ino, 0, 0, 0, 0)
+    mount.requests.answer(memoryview(header + body))
+    assert mount.device.replies == []
+    going.set()
+    mount.workers.wait(60)
+    assert mount.device.replies == [(7, 0, b"value")]
 
 
 def test_the_kernel_is_told_not_to_ask_for_opens(mount: Mount) -> None:

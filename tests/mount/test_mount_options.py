@@ -314,6 +314,24 @@ def test_options_of_fstab_that_are_not_the_file_systems_are_left_out() -> None:
     ]
 
 
+def test_a_repository_and_a_path_in_it_may_have_a_number_sign(tmp_path: Path) -> None:
+    plain, odd = tmp_path / "plain", tmp_path / "a#b#c"
+    plain.mkdir()
+    odd.mkdir()
+    expected = {
+        f"{odd}": (odd, []),
+        f"{odd}#latest": (odd, ["latest"]),
+        f"{odd}#latest:one#two": (odd, ["latest:one#two"]),
+        f"{plain}#latest:one#two": (plain, ["latest:one#two"]),
+        f"{plain}#": (plain, []),
+        f"{tmp_path}/absent#latest": (tmp_path / "absent", ["latest"]),
+    }
+    for source, (repository, snapshot) in expected.items():
+        line = command_line(source, "/mnt", [])
+        assert line[:2] == ["--repo", str(repository)]
+        assert line[4:] == ["-o", f"fsname={source}", *snapshot, "/mnt"]
+
+
 def test_options_of_the_helper_become_those_of_the_command() -> None:
     line = command_line("/srv/r#a..b", "/mnt", ["increment,idle_timeout=60"])
     assert line[3:] == [

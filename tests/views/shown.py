@@ -61,7 +61,8 @@ class Shown:
         return os.fsdecode(self.view.target(self.ino(path)))
 
     def xattr(self, path: str | bytes, key: str) -> bytes | None:
-        return self.view.xattr(self.ino(path), key.encode())
+        value = self.view.xattr(self.ino(path), key.encode())
+        return value() if callable(value) else value
 
     def walk(self, path: str | bytes = b"") -> dict[str, Attributes]:
         """Everything below `path`, by path relative to it."""

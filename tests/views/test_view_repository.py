@@ -417,4 +417,4 @@ def test_the_view_that_a_mount_opens_is_this_one(kept: Kept, tree: Path) -> None
     assert Shown(open_repository(kept.repository)).ls() == sorted([*TOP, "latest"])
     assert Shown(open_repository(kept.repository, "shadow")).ls() == ["@GMT-2026.11.20-11.00.00"]
     listing = Shown(open_repository(kept.repository, options=Options(list_xattrs=True)))
-    assert b"user.imbfs.hash" in listing.view.xattrs(listing.ino(f"by-time/{NOON_NAME}/file"))
+    assert b"user.imbfs.hash" in listing.view.xattr_names(listing.ino(f"by-time/{NOON_NAME}/file"))

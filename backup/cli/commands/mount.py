@@ -68,12 +68,19 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
         raise UsageError(f"layout={own.layout} shows all snapshots: name none")
     _refuse_repository(context.repository_path, Path(arguments.mountpoint))
 
+    # In the background the driver's own stderr is the log: what it has to say at first is told here as well.
+    notices: list[str] = []
+
+    def note(text: str) -> None:
+        context.warn(text)
+        notices.append(text)
+
     @contextmanager
     def view() -> "Iterator[InodeView]":
-        with context.open_repository() as repository:
-            # The snapshots are looked for as long as the mount lives: the log is not to grow with that.
-            repository.notice = _once(repository.notice)
-            yield _open(context, repository, arguments, own)
+        # The snapshots are looked for as long as the mount lives: the log is not to grow with that.
+        tell = _once(note)
+        with context.open_repository(tell) as repository:
+            yield _open(context, repository, arguments, own, tell)
 
     shown = f"#{_shown(arguments.target)}" if arguments.target else ""
     if not any(option.startswith("fsname=") for option in options):
@@ -86,7 +93,12 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
             with view() as opened:
                 serve(opened, point, options, on_ready=_notify_ready, idle_timeout=arguments.idle_timeout)
         else:
-            mount_in_background(view, point, options, log_file=log_file, idle_timeout=arguments.idle_timeout)
+            mount_in_background(
+                view, point, options,
+                log_file=log_file, idle_timeout=arguments.idle_timeout, notices=notices,
+            )  # fmt: skip
+            for text in notices:
+                context.warn(text)
     except MountError as error:
         raise ImbfsError(str(error)) from error
     return exits.DONE
@@ -140,7 +152,11 @@ def _own_options(given: list[str]) -> tuple[_Own, list[str]]:
 
 
 def _open(
-    context: Context, repository: "Repository", arguments: argparse.Namespace, own: _Own
+    context: Context,
+    repository: "Repository",
+    arguments: argparse.Namespace,
+    own: _Own,
+    tell: Callable[[str], None],
 ) -> "InodeView":
     from backup.views.open import open_increment, open_repository, open_snapshot
 
@@ -148,14 +164,14 @@ def _open(
     if not arguments.target:
         return open_repository(repository, own.layout, options, filter_of(arguments))
     if arguments.increment:
-        before, after = _pair(context, repository, arguments)
+        before, after = _pair(context, repository, arguments, tell)
         return open_increment(repository, before, after, options)
     snapshot, path = find_target(context, repository, arguments.target, arguments)
     return open_snapshot(repository, snapshot, path, options)
 
 
 def _pair(
-    context: Context, repository: "Repository", arguments: argparse.Namespace
+    context: Context, repository: "Repository", arguments: argparse.Namespace, tell: Callable[[str], None]
 ) -> "tuple[Snapshot | None, Snapshot]":
     """The two snapshots that `A..B` names, or a snapshot and its parent."""
     from backup.snapshots.catalogue import previous, select
@@ -168,7 +184,7 @@ def _pair(
     after = select(parse_selector(arguments.target, context.now()), snapshots)
     before = previous(after, repository.snapshots())
     if before is not None and before.id != after.body.parent:
-        context.notice(f"its parent is gone: compared with {before.id[:SHORT_ID]}")
+        tell(f"the parent of {after.id[:SHORT_ID]} is gone: compared with {before.id[:SHORT_ID]}")
     return before, after
 
 
