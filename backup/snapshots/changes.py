@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from backup.model.entry import Entry
+from backup.model.errors import Damaged
 from backup.model.ids import ObjectId
 from backup.model.text import Name, to_name
 from backup.snapshots.difference import Change, Difference, Spot, content_at, tree_at
@@ -26,14 +27,16 @@ class Line(msgspec.Struct, omit_defaults=True):
 
 
 def changes_of(root: Change, read: Read) -> bytes:
-    """All changes below a root, a line of JSON each. Raises `Damaged`."""
+    """All changes below a root, a line of JSON each; `damaged` where what is below cannot be told."""
     encoder = msgspec.json.Encoder()
     return b"".join(encoder.encode(line) + b"\n" for line in change_lines(root, read))
 
 
 def change_lines(root: Change, read: Read) -> Iterator[Line]:
     """Every name that was added, removed, renamed or modified; the root itself is `.`."""
-    changes = sorted(_walk(root, read), key=lambda item: item[0])
+    found = sorted(_walk(root, read), key=lambda item: item[0])
+    damaged = {path for path, difference, *_ in found if Difference.DAMAGED in difference}
+    changes = [item for item in found if item[2:] != (None, None)]
     origins = _renames(changes)
     gone = {path: spot for path, difference, spot, _ in changes if difference == Difference.REMOVED}
     moved = set(origins.values())
@@ -44,11 +47,11 @@ def change_lines(root: Change, read: Read) -> Iterator[Line]:
         if origin is not None:
             before = gone[origin]
         yield Line(
-            change="renamed" if origin is not None else _word(difference),
+            change=("damaged" if path in damaged else _word(difference) if origin is None else "renamed"),
             path=to_name(path or b"."),
             origin=None if origin is None else to_name(origin),
-            before=None if before is None else _record(decode_entry(*before, read)),
-            after=None if after is None else _record(decode_entry(*after, read)),
+            before=None if before is None else _record(decode_entry(*before, None)),
+            after=None if after is None else _record(decode_entry(*after, None)),
         )
 
 
@@ -56,12 +59,16 @@ _Item = tuple[bytes, Difference, Spot | None, Spot | None]
 
 
 def _walk(root: Change, read: Read) -> Iterator[_Item]:
-    """Path, difference, and the spots before and after. What was added or removed is walked whole."""
+    """Path, difference, and the spots before and after. What was added or removed is walked whole; where
+    its listing is damaged, its path comes once more, without spots."""
     waiting: list[tuple[bytes, Change]] = [(b"", root)]
     while waiting:
         path, change = waiting.pop()
-        if change.difference:
-            yield path, change.difference, change.before, change.after
+        difference = change.difference
+        if change.damage is not None:
+            difference |= Difference.DAMAGED
+        if difference:
+            yield path, difference, change.before, change.after
         old, new = change.before_tree, change.after_tree
         if old is not None and new is None:
             yield from _whole(path, old, Difference.REMOVED, read)
@@ -79,15 +86,18 @@ def _whole(path: bytes, tree: ObjectId, difference: Difference, read: Read) -> I
     waiting = [(path, tree)]
     while waiting:
         path, tree = waiting.pop()
-        for page in Directory(tree, read).pages():
-            for position, name in enumerate(page.names):
-                spot = (page, position)
-                here = _join(path, name)
-                added = difference == Difference.ADDED
-                yield here, difference, None if added else spot, spot if added else None
-                subtree = tree_at(spot)
-                if subtree is not None:
-                    waiting.append((here, subtree))
+        try:
+            spots = [(page, at) for page in Directory(tree, read).pages() for at in range(len(page))]
+        except Damaged:
+            yield path, Difference.DAMAGED, None, None
+            continue
+        for spot in spots:
+            here = _join(path, spot[0].names[spot[1]])
+            added = difference == Difference.ADDED
+            yield here, difference, None if added else spot, spot if added else None
+            subtree = tree_at(spot)
+            if subtree is not None:
+                waiting.append((here, subtree))
 
 
 def _renames(changes: list[_Item]) -> dict[bytes, bytes]:

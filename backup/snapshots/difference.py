@@ -11,6 +11,7 @@ from enum import IntFlag
 from typing import Literal
 
 from backup.model.entry import FLAG_NO_CONTENT
+from backup.model.errors import Damaged
 from backup.model.ids import ObjectId
 from backup.snapshots.directory import Directory
 from backup.snapshots.tree import EXTRA_XATTRS, STAT, Buffer, Page, extra_fields
@@ -29,6 +30,8 @@ class Difference(IntFlag):
     REMOVED = 2
     CONTENT = 4
     METADATA = 8
+    #: What is below cannot be told: one of the two listings is damaged.
+    DAMAGED = 16
 
 
 @dataclass(slots=True)
@@ -43,6 +46,8 @@ class Change:
     before: Spot | None
     after: Spot | None
     below: "dict[bytes, Change]" = field(default_factory=dict)
+    #: Why what is below is not known.
+    damage: Damaged | None = None
 
     @property
     def before_tree(self) -> ObjectId | None:
@@ -73,10 +78,10 @@ def kind_at(spot: Spot) -> int:
     return stat.S_IFMT(int.from_bytes(page.stat(position)[:4], "little"))
 
 
-def compare(before: Spot, after: Spot, read: Read) -> Change:
+def compare(before: Spot, after: Spot, read: Read, *, around_damage: bool = False) -> Change:
     """What differs from one directory's entry to another's, names below them included.
 
-    Raises `Damaged`.
+    Raises `Damaged`; with `around_damage`, what cannot be compared is marked in place of that.
     """
     root = Change(_difference(before, after), before, after)
     waiting = [root]
@@ -87,8 +92,13 @@ def compare(before: Spot, after: Spot, read: Read) -> Change:
         old, new = change.before_tree, change.after_tree
         if old is None or new is None or old == new:
             continue
-        for name, here in _compare_names(Directory(old, read), Directory(new, read)):
-            change.below[name] = here
+        try:
+            change.below = dict(_compare_names(Directory(old, read), Directory(new, read)))
+        except Damaged as error:
+            if not around_damage:
+                raise
+            change.damage = error
+        for here in change.below.values():
             if here.before is not None and here.after is not None:
                 waiting.append(here)
     for change in reversed(visited):
@@ -97,7 +107,7 @@ def compare(before: Spot, after: Spot, read: Read) -> Change:
 
 
 def _tells(change: Change) -> bool:
-    return bool(change.difference) or bool(change.below)
+    return bool(change.difference) or bool(change.below) or change.damage is not None
 
 
 def _compare_names(old: Directory, new: Directory) -> Iterator[tuple[bytes, Change]]:

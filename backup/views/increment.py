@@ -12,10 +12,11 @@ from backup.views.snapshot import Scope, SnapshotNode, attributes_of
 def increment_folder(before: Scope, after: Scope, old: Spot | None, new: Spot, time_ns: int) -> Folder:
     """The increment from the root `old` to the root `new`; without `old`, all of `new` was added.
 
-    It costs what changed. Raises `Damaged`.
+    It costs what changed. What cannot be compared is in `files/`, and entering it raises `Damaged`; the
+    rest is there.
     """
     read = after.directories.trees.tree
-    root = Change(Difference.ADDED, None, new) if old is None else compare(old, new, read)
+    root = Change(Difference.ADDED, None, new) if old is None else compare(old, new, read, around_damage=True)
     listed: list[bytes] = []
 
     def changes() -> bytes:
@@ -54,7 +55,7 @@ class _Part:
 
 
 def _in_files(change: Change) -> bool:
-    return change.after is not None and bool(change.difference)
+    return change.after is not None and (bool(change.difference) or change.damage is not None)
 
 
 def _in_deleted(change: Change) -> bool:
@@ -80,6 +81,8 @@ class PartNode(SnapshotNode):
         if self._change.before_tree is None or self._change.after_tree is None:
             # All of it is new, or gone: the snapshot's own directory.
             return super().enter()
+        if self._change.damage is not None:
+            raise self._change.damage
         return PartFolder(self._scope, self._change, self._part)
 
 

@@ -8,10 +8,8 @@ from backup.model.inode import Statistics
 from backup.repository import Repository
 from backup.snapshots.catalogue import time_of
 from backup.snapshots.difference import Spot
-from backup.snapshots.directory import Directory
 from backup.snapshots.manifest import Snapshot
-from backup.snapshots.paths import find_entry
-from backup.snapshots.tree import Page
+from backup.snapshots.paths import find_entry, find_spot
 from backup.views.folder import MadeDirectory
 from backup.views.increment import increment_folder
 from backup.views.inodes import InodeView
@@ -69,9 +67,6 @@ def directory_spot(repository: Repository, snapshot: Snapshot, path: bytes) -> S
         if not stat.S_ISREG(entry.mode):
             raise NotFound(f"{path.decode(errors='backslashreplace')} is a {entry.kind}: name a directory")
         parts = parts[:-1]
-    directory = Directory(snapshot.root, repository.tree, root=True)
-    spot: tuple[Page, int] = directory.at(0)
-    for name in parts:
-        directory = Directory(spot[0].ref(spot[1])[0], repository.tree)
-        spot = directory.at(directory.find(name))
+    spot = find_spot(snapshot.root, parts, repository.tree)
+    assert spot is not None, "an entry was found there"
     return spot

@@ -13,6 +13,7 @@ from backup.repository.config import KEY
 from backup.snapshots.catalogue import previous, time_of
 from backup.snapshots.directory import Directory
 from backup.snapshots.manifest import Snapshot
+from backup.snapshots.paths import find_spot, relative_parts
 from backup.snapshots.tree import MAX_NAME
 from backup.views.folder import Folder, MadeDirectory, MadeLink, NamedFolder, Node
 from backup.views.increment import increment_folder
@@ -67,9 +68,12 @@ class Shown:
     def scope(self, snapshot: Snapshot) -> Scope:
         return Scope(self.directories, snapshot.id, self.options)
 
-    def node(self, snapshot: Snapshot) -> SnapshotNode:
-        root = Directory(snapshot.root, self.repository.tree, root=True)
-        return SnapshotNode(self.scope(snapshot), *root.at(0))
+    def node(self, snapshot: Snapshot, path: bytes = b"") -> SnapshotNode:
+        """The snapshot's root, or what it has at `path`, as at the source. Raises OSError."""
+        spot = find_spot(snapshot.root, relative_parts(snapshot, path), self.repository.tree)
+        if spot is None:
+            raise FileNotFoundError(errno.ENOENT, "not in the snapshot", path)
+        return SnapshotNode(self.scope(snapshot), *spot)
 
     def time_ns(self) -> int:
         """When the last snapshot was made: the time of the directories that hold them."""
@@ -163,7 +167,7 @@ def _groups(shown: Shown, keys: Callable[[Snapshot], Iterable[str]]) -> Folder:
 
 
 def _by_path(shown: Shown, prefix: bytes = b"/") -> Folder:
-    """The directories that lead to the sources, and in each source's the snapshots of it, by time."""
+    """The directories that lead to the sources; in each source's, what the snapshots have of it, by time."""
 
     def snapshots() -> ByName:
         return _named((each for each in shown.snapshots() if prefix in each.paths), time_name)
@@ -181,7 +185,7 @@ def _by_path(shown: Shown, prefix: bytes = b"/") -> Folder:
     def node(name: bytes) -> Node:
         found = here().get(name)
         if found is not None:
-            return shown.node(found)
+            return shown.node(found, prefix)
         return shown.directory(lambda: _by_path(shown, prefix.rstrip(b"/") + b"/" + name))
 
     return NamedFolder(names, node, timeout=NAMES)

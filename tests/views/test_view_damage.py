@@ -169,14 +169,26 @@ def test_a_damaged_list_of_chunks_costs_that_file_alone(kept: Kept, source: Path
     assert found.xattr("many runs", "user.imbfs.damaged") == b"1"
 
 
-def test_an_increment_that_needs_a_damaged_tree_says_so_before_it_shows_too_little(
+def test_an_increment_that_needs_a_damaged_tree_says_so_there_and_shows_the_rest(
     kept: Kept, source: Path, snapshot: Snapshot
 ) -> None:
     change(source / "sub" / "inner" / "file", b"changed\n")
+    change(source / "small", b"changed already\n")
     second = kept.backup(source)
     change(source / "small", b"changed\n")
     third = kept.backup(source)
     damage_tree(kept, second, b"sub", b"inner")
+    found = Shown(open_increment(kept.repository, snapshot, second))
+    assert found.summary() == {"small": "content", "sub/inner": "damaged"}
+    assert found.data("files/small") == b"changed already\n"
+    assert found.ls("files") == ["small", "sub"]
+    assert found.ls("files/sub") == ["inner"]
     with pytest.raises(Damaged):
-        open_increment(kept.repository, snapshot, second)
+        found.ls("files/sub/inner")
+    assert found.ls("deleted") == []
     assert Shown(open_increment(kept.repository, second, third)).summary() == {"small": "content"}
+    added = Shown(open_increment(kept.repository, None, second))
+    assert added.summary() == {
+        **dict.fromkeys([".", "large", "other", "small", "sub"], "added"),
+        "sub/inner": "damaged",
+    }

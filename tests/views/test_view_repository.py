@@ -174,7 +174,17 @@ def test_snapshots_are_where_their_sources_are(kept: Kept, tmp_path: Path) -> No
     assert found.ls(f"{where}/two") == [times[2]]
     assert found.data(f"{where}/one/{times[0]}/file") == b"one"
     assert found.data(f"{where}/one/nested/{times[1]}/file") == b"nested"
-    assert found.data(f"{where}/two/{times[2]}/two/file") == b"two", "as all snapshots, from its top"
+    assert found.data(f"{where}/two/{times[2]}/file") == b"two"
+    assert found.data(f"{where}/one/{times[2]}/file") == b"one"
+    assert found.data(f"{where}/one/{times[2]}/nested/file") == b"nested"
+
+
+def test_a_source_that_is_a_file_is_a_file_at_its_path(kept: Kept, tmp_path: Path) -> None:
+    grow(tmp_path / "x", {"file": b"x", "beside": b"y", "sub": {"z": b"z"}})
+    kept.backup(tmp_path / "x" / "file", tmp_path / "x" / "sub")
+    found = Clocked(kept)
+    assert found.data(f"by-path{tmp_path}/x/file/{NOON_NAME}") == b"x"
+    assert found.data(f"by-path{tmp_path}/x/sub/{NOON_NAME}/z") == b"z"
 
 
 def test_the_root_directory_as_a_source_is_at_the_top_of_by_path(kept: Kept, tmp_path: Path) -> None:
