@@ -31,6 +31,7 @@ STAT = struct.Struct("<IIIIQqqIIQQ")
 _MODE_AND_SIZE = struct.Struct("<I12xQ")
 #: object, extra's offset, extra's length, volume, flags
 REF = struct.Struct(f"<{ID_SIZE}sIIII")
+_FLAGS = range(REF.size - 4, REF.size)
 NAME_END = struct.Struct("<I")
 #: A branch's row: page, number of entries up to and with this page
 CHILD = struct.Struct(f"<{ID_SIZE}sQ")
@@ -159,7 +160,7 @@ class Page:
 
     def _read_names(self, size: int) -> list[bytes]:
         heap = bytes(self.plain[self._names : self._extras])
-        ends = [end for (end,) in NAME_END.iter_unpack(self.plain[self._ends : self._names])]
+        ends = struct.unpack(f"<{self.count}I", self.plain[self._ends : self._names])
         if (ends[-1] if ends else 0) != size:
             raise Damaged("a tree's names do not fit")
         return [heap[start:end] for start, end in pairwise((0, *ends))]
@@ -180,8 +181,8 @@ class Page:
     @property
     def has_flags(self) -> bool:
         """Whether any entry has one."""
-        places = range(REF.size - 4, REF.size)
-        return any(bytes(self.refs[place :: REF.size]).count(0) != self.count for place in places)
+        refs = self.refs
+        return any(any(refs[place :: REF.size]) for place in _FLAGS)
 
     @property
     def owners(self) -> memoryview:
@@ -244,13 +245,13 @@ def require_sound_names(names: list[bytes], root: bool = False) -> None:
             raise Damaged("a snapshot's root does not have one entry")
         return
     joined = b"".join(names)
+    dots = names and names[0] <= b".." and (b"." in names or b".." in names)
     if (
         not all(map(lt, names, names[1:]))
         or b"/" in joined
         or b"\0" in joined
         or (names and (not names[0] or max(map(len, names)) > MAX_NAME))
-        or b"." in names
-        or b".." in names
+        or dots
     ):
         raise Damaged("a tree holds a name that no directory can hold")
 

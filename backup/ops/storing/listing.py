@@ -1,22 +1,41 @@
 """The names in a live directory, each with its status."""
 
 import os
-import sys
 from bisect import bisect_left, bisect_right
-from collections.abc import Container
-from operator import itemgetter
-from typing import NamedTuple
+from collections.abc import Container, Iterator
 
 from backup.ops.storing.sources import Choice
 
-_ENCODING, _ERRORS = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()
+#: Names whose statuses are looked up, and held in memory, together.
+PIECE = 4096
+
+Status = os.stat_result | OSError
 
 
-class Listing(NamedTuple):
-    """Sorted by name. Beside each name its status, or why that cannot be had."""
+class Listing:
+    """Names in order. Beside each its status, or why that cannot be had: looked up when first asked for.
 
-    names: list[bytes]
-    found: list[os.stat_result | OSError]
+    Those of a very large directory are not kept, and looked up again. Good while the directory is open.
+    """
+
+    def __init__(self, fd: int, names: list[bytes], found: list[Status] | None = None) -> None:
+        self.names = names
+        self._fd = fd
+        self._found = found
+
+    def look(self, start: int, end: int) -> list[Status]:
+        """The statuses of the names at these positions."""
+        if len(self.names) > PIECE:
+            return _look(self._fd, self.names[start:end])
+        if self._found is None:
+            self._found = _look(self._fd, self.names)
+        return self._found[start:end]
+
+    def pieces(self, start: int, end: int) -> Iterator[list[tuple[bytes, Status]]]:
+        """Names with their statuses, some at a time."""
+        for at in range(start, end, PIECE):
+            stop = min(at + PIECE, end)
+            yield list(zip(self.names[at:stop], self.look(at, stop), strict=True))
 
     def past(self, name: bytes, start: int) -> int:
         """The position, from `start` on, of the first name after `name`."""
@@ -25,41 +44,32 @@ class Listing(NamedTuple):
     def only(self, names: Container[bytes]) -> "Listing":
         """Without all other names."""
         kept = [at for at, name in enumerate(self.names) if name in names]
-        return Listing([self.names[at] for at in kept], [self.found[at] for at in kept])
+        found = self._found and [self._found[at] for at in kept]
+        return Listing(self._fd, [self.names[at] for at in kept], found)
 
     def status(self, name: bytes) -> os.stat_result | None:
         """That of a name; None where it is not there, or its status cannot be had."""
         at = bisect_left(self.names, name)
         if at == len(self.names) or self.names[at] != name:
             return None
-        found = self.found[at]
+        (found,) = self.look(at, at + 1)
         return None if isinstance(found, OSError) else found
 
 
 def list_directory(fd: int, choice: Choice | None) -> Listing:
     """All names, or those of a choice. Raises OSError."""
-    found = _scan(fd) if choice is None else _look_up(fd, choice)
-    found.sort(key=itemgetter(0))
-    return Listing([name for name, _ in found], [status for _, status in found])
+    return Listing(fd, sorted(map(os.fsencode, os.listdir(fd)) if choice is None else choice))
 
 
-def _scan(fd: int) -> list[tuple[bytes, os.stat_result | OSError]]:
-    found: list[tuple[bytes, os.stat_result | OSError]] = []
-    with os.scandir(fd) as entries:
-        for entry in entries:
-            name = entry.name.encode(_ENCODING, _ERRORS)
-            try:
-                found.append((name, entry.stat(follow_symlinks=False)))
-            except OSError as error:
-                found.append((name, error))
-    return found
+def _look(fd: int, names: list[bytes]) -> list[Status]:
+    try:
+        return [os.stat(name, dir_fd=fd, follow_symlinks=False) for name in names]
+    except OSError:
+        return [_look_at(fd, name) for name in names]
 
 
-def _look_up(fd: int, names: Choice) -> list[tuple[bytes, os.stat_result | OSError]]:
-    found: list[tuple[bytes, os.stat_result | OSError]] = []
-    for name in names:
-        try:
-            found.append((name, os.stat(name, dir_fd=fd, follow_symlinks=False)))
-        except OSError as error:
-            found.append((name, error))
-    return found
+def _look_at(fd: int, name: bytes) -> Status:
+    try:
+        return os.stat(name, dir_fd=fd, follow_symlinks=False)
+    except OSError as error:
+        return error
