@@ -1,7 +1,7 @@
 """The index of one repository, in one LMDB file.
 
 Tables: `objects` (object → place), `packs` (number → pack), `segments` (segment → its packs'
-numbers), `trees` (tree → plain bytes), `snapshots` (ids seen), `meta`. `docs/format.md`, "Index".
+numbers), `trees` (tree → its bytes, compressed), `snapshots` (ids seen), `meta`. `docs/format.md`, "Index".
 """
 
 import struct
@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from backup.index.file import TAIL, DamagedFile, IndexFile, Notice
+from backup.model.errors import Damaged
 from backup.model.ids import ID_SIZE, ObjectId, PackId, SegmentId, SnapshotId
+from backup.objects.block import compress, decompress
 from backup.objects.pack import PackRecord, Place, places
 
 if TYPE_CHECKING:
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 
     from backup.index.file import Tables
 
-SCHEMA = b"imbfs index 2"
+SCHEMA = b"imbfs index 3"
 #: LMDB takes a page again only two transactions after the one that freed it.
 SETTLING = 3
 _PLACE = struct.Struct("<IIIIIIB")
@@ -165,8 +167,14 @@ class Index:
     # Trees
 
     def tree(self, tree_id: ObjectId) -> bytes | None:
-        """The tree's plain bytes as kept here. Not checked against the name."""
-        return self._get("trees", tree_id, MAX_TREE)
+        """The tree's plain bytes; None where they are not kept, or damaged. Not checked against the name."""
+        frame = self._get("trees", tree_id, MAX_TREE)
+        if frame is None:
+            return None
+        try:
+            return decompress(frame, MAX_TREE)
+        except Damaged:
+            return None
 
     def trees(self) -> Iterator[ObjectId]:
         """The names of all trees that are kept, in order."""
@@ -287,7 +295,8 @@ def _names(table: str, after: bytes, txn: "lmdb.Transaction[memoryview]", tables
 
 
 def _rows_of_trees(trees: Iterable[tuple[ObjectId, bytes]]) -> list[tuple[ObjectId, bytes]]:
-    return sorted(row for row in trees if len(row[1]) <= MAX_TREE)
+    rows = ((name, compress(plain)) for name, plain in trees if len(plain) <= MAX_TREE)
+    return sorted(row for row in rows if len(row[1]) <= MAX_TREE)
 
 
 def _next_number(txn: "lmdb.Transaction[bytes]", tables: "Tables") -> int:

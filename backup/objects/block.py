@@ -96,6 +96,21 @@ def _may_shrink(plain: Buffer) -> bool:
     return len(_contexts.compressor(1).compress(pieces)) < len(pieces) - len(pieces) // 64
 
 
+def compress(plain: Buffer) -> bytes:
+    """One zstd frame that states its content's size, made fast: for what is kept twice."""
+    return _contexts.compressor(1).compress(plain)
+
+
+def decompress(frame: Buffer, most: int) -> bytes:
+    """What `compress` was given. Raises `Damaged`, also for more than `most` bytes."""
+    try:
+        if not 0 <= zstandard.frame_content_size(frame) <= most:
+            raise Damaged("a compressed frame does not have the size that it states")
+        return _contexts.decompressor.decompress(frame)
+    except zstandard.ZstdError as error:
+        raise Damaged(f"a compressed frame does not decode ({error})") from error
+
+
 def pack_lengths(objects: Sequence[Buffer]) -> bytes:
     """Ends the plain form of a block of several objects, so that it can be taken apart alone."""
     return struct.pack(f"<{len(objects)}I", *map(len, objects))

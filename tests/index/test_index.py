@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from backup.index import Index
 from backup.index.location import index_paths
 from backup.model.ids import ObjectId, PackId, SegmentId, SnapshotId
+from backup.objects.block import compress
 from backup.objects.pack import BlockRecord, PackRecord, Place
 from tests.objects.samples import few, name
 
@@ -143,6 +144,19 @@ def test_trees_can_be_added_ahead_of_their_packs(index: Index) -> None:
     index.add_trees([(name(b"b"), b"second"), (name(b"a"), b"first")])
     index.add_trees([(name(b"a"), b"first")])
     assert (index.tree(name(b"a")), index.tree(name(b"c"))) == (b"first", None)
+
+
+def test_a_tree_takes_less_room_than_its_plain_bytes(index: Index) -> None:
+    trees = [(name(b"%d" % number), b"%d " % number * 5_000) for number in range(100)]
+    index.add_trees(trees)
+    assert [index.tree(tree) for tree, _ in trees] == [plain for _, plain in trees]
+    assert index.status().bytes < sum(len(plain) for _, plain in trees) / 2
+
+
+@pytest.mark.parametrize("value", [b"", b"no frame", compress(b"tree")[:-1]], ids=["empty", "other", "cut"])
+def test_a_tree_that_does_not_decode_is_not_there(index: Index, value: bytes) -> None:
+    index._file.write(lambda txn, tables: txn.put(name(b"tree"), value, db=tables["trees"]) and None)
+    assert index.tree(name(b"tree")) is None
 
 
 def test_the_status_counts_its_rows(index: Index) -> None:
