@@ -14,7 +14,7 @@ from backup.source.gitignore import Pattern
 from backup.source.mounts import FileSystems
 from backup.source.rules import Marker, Rules
 
-_NOTHING = Listing([], [])
+_NOTHING = Listing(-1, [])
 #: Directories that are kept in memory, for the next path in them.
 MAX_LEVELS = 256
 
@@ -41,7 +41,6 @@ class _Level(NamedTuple):
 
     path: bytes
     here: Here
-    listing: Listing
     device: int
     marker: Marker | None
 
@@ -119,18 +118,18 @@ class Reasons:
         except (FileNotFoundError, NotADirectoryError):
             device = 0 if above is None else above.device
             here, _ = self._chooser.enter(-1, path, device, up, _NOTHING, None)
-            return _Level(path, here, _NOTHING, device, None)
+            return _Level(path, here, device, None)
         try:
             device, listing = os.fstat(fd).st_dev, list_directory(fd, None)
             here, _ = self._chooser.enter(fd, path, device, up, listing, None)
-            return _Level(path, here, listing, device, self._chooser.marker(fd, path, listing))
+            return _Level(path, here, device, self._chooser.marker(fd, path, listing))
         finally:
             os.close(fd)
 
     def _judge(self, level: _Level, name: bytes, inner: bool) -> Verdict | None:
         """What is said of one name in a directory; `inner`: it is a directory on the way."""
         path = os.path.join(level.path, name)
-        status = level.listing.status(name)
+        status = _status(path)
         is_dir = inner or (status is not None and stat.S_ISDIR(status.st_mode))
         if level.marker is not None and level.marker.name != name:
             shown = os.fsdecode(os.path.join(level.path, level.marker.name))
@@ -147,6 +146,14 @@ class Reasons:
             why = self._chooser.bars(path, status.st_dev, level.here, level.device)
             return _out("file-system", path, why) if why else spoken
         return spoken
+
+
+def _status(path: bytes) -> os.stat_result | None:
+    """None where nothing is there, or it cannot be looked at."""
+    try:
+        return os.lstat(path)
+    except OSError:
+        return None
 
 
 def _by_pattern(path: bytes, pattern: Pattern | None) -> Verdict | None:

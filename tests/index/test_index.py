@@ -155,7 +155,10 @@ def test_a_tree_takes_less_room_than_its_plain_bytes(index: Index) -> None:
 
 @pytest.mark.parametrize("value", [b"", b"no frame", compress(b"tree")[:-1]], ids=["empty", "other", "cut"])
 def test_a_tree_that_does_not_decode_is_not_there(index: Index, value: bytes) -> None:
-    index._file.write(lambda txn, tables: txn.put(name(b"tree"), value, db=tables["trees"]) and None)
+    def put(txn: "lmdb.Transaction[bytes]", tables: dict[str, "lmdb._Database"]) -> None:
+        txn.put(name(b"tree"), value, db=tables["trees"])
+
+    index._file.write(put)
     assert index.tree(name(b"tree")) is None
 
 

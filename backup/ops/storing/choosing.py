@@ -133,7 +133,8 @@ def _chosen(here: Here, listing: Listing, parent: ParentDirectory | None) -> Lis
     trusted = frozenset(known)
     names = [
         name
-        for name, found in zip(listing.names, listing.found, strict=True)
+        for piece in listing.pieces(0, len(listing.names))
+        for name, found in piece
         if name in trusted or not here.place.excludes(name, found)
     ]
     return listing if len(names) == len(listing.names) else listing.only(frozenset(names))

@@ -48,8 +48,10 @@ class Entries:
 
     def find_same(self, frame: Frame, page: Page, listing: Listing, start: int, end: int) -> bool:
         """Takes a whole page of the parent's, where those names of the listing are the same as in it."""
-        found = listing.found[start:end]
-        if listing.names[start:end] != page.names or not self._comparison.same_page(page, found):
+        if listing.names[start:end] != page.names:
+            return False
+        found = listing.look(start, end)
+        if not self._comparison.same_page(page, found):
             return False
         assert frame.parent is not None
         position, size, directories = frame.parent.pass_page(page, found=True), 0, 0

@@ -258,17 +258,19 @@ class Walk:
     def _take(self, fd: int, frame: Frame, listing: Listing) -> None:
         at = 0
         while frame.parent is not None and (page := frame.parent.page_ahead()) is not None:
-            start, end = at, listing.past(page.names[-1], at)
-            if not self._entries.find_same(frame, page, listing, start, end):
-                for number in range(start, end):
-                    self._entries.find(fd, frame, listing.names[number], listing.found[number], self._files)
+            start, at = at, listing.past(page.names[-1], at)
+            if not self._entries.find_same(frame, page, listing, start, at):
+                self._find_each(fd, frame, listing, start, at)
                 frame.parent.pass_page(page)
             self._directories.pass_slots(frame)
-            at = end
-        for number in range(at, len(listing.names)):
-            self._entries.find(fd, frame, listing.names[number], listing.found[number], self._files)
-            self._directories.pass_slots(frame)
+        self._find_each(fd, frame, listing, at, len(listing.names))
         frame.waiting.reverse()
+
+    def _find_each(self, fd: int, frame: Frame, listing: Listing, start: int, end: int) -> None:
+        for piece in listing.pieces(start, end):
+            for name, found in piece:
+                self._entries.find(fd, frame, name, found, self._files)
+            self._directories.pass_slots(frame)
 
 
 def _way_to(frame: Frame) -> list[bytes]:
