@@ -82,7 +82,23 @@ def parse(argv: list[str]) -> tuple[ModuleType, argparse.Namespace]:
         top.error(f"there is no command {command!r}{_nearest(command)}")
     parser = command_parser(command)
     parser.set_defaults(**{name: getattr(given, name) for name in _GLOBALS})
-    return _module(command), parser.parse_intermixed_args(after)
+    return _module(command), _parse(parser, after)
+
+
+def _parse(parser: Parser, words: list[str]) -> argparse.Namespace:
+    """Options and arguments in any order; what stands behind `--` is an argument, whatever it looks like."""
+    end = words.index("--") if "--" in words else len(words)
+    # argparse forgets about `--` where options and arguments mix. No argument has a NUL byte.
+    behind = {f"\0{number}": word for number, word in enumerate(words[end + 1 :])}
+    parsed = parser.parse_intermixed_args([*words[:end], *behind])
+    for name, value in vars(parsed).items():
+        if isinstance(value, str):
+            setattr(parsed, name, behind.get(value, value))
+        elif isinstance(value, list):
+            setattr(
+                parsed, name, [behind.get(word, word) if isinstance(word, str) else word for word in value]
+            )
+    return parsed
 
 
 #: Global options work before the command and after it.

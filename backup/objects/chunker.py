@@ -60,6 +60,34 @@ class Chunker:
         for chunk in self._cutter.cut_stream(_Window(fd, start, end)):
             yield chunk.data
 
+    def cut_pipe(self, fd: int) -> Iterator[memoryview]:
+        """The chunks of all that comes, as if it were a file. Each view is good until the next one."""
+        head = bytearray(self.single + 1)
+        size = _Pipe(fd, b"").readinto(memoryview(head))
+        if size <= self.single:
+            if size:
+                yield memoryview(head)[:size]
+            return
+        for chunk in self._cutter.cut_stream(_Pipe(fd, bytes(head))):
+            yield chunk.data
+
+
+class _Pipe:
+    """Reads a descriptor to its end, after bytes that were read already. Short only at the end."""
+
+    def __init__(self, fd: int, head: bytes) -> None:
+        self._fd = fd
+        self._head = memoryview(head)
+
+    def readinto(self, buffer: memoryview) -> int:
+        room = memoryview(buffer)
+        got = min(len(room), len(self._head))
+        room[:got] = self._head[:got]
+        self._head = self._head[got:]
+        while got < len(room) and (more := os.readv(self._fd, [room[got:]])):
+            got += more
+        return got
+
 
 def read_all(fd: int, offset: int, size: int) -> bytes:
     """`size` bytes from `offset`; fewer only where the file ends."""

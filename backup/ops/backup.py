@@ -116,8 +116,23 @@ def _backup(
     finally:
         walk.close()
     walk.counts.errors += len(sources.missing)
+    return conclude(repository, writer, sources, options, parent, root, started, walk.counts, clock)
+
+
+def conclude(
+    repository: Repository,
+    writer: "Writer | DryWriter",
+    sources: Sources,
+    options: BackupOptions,
+    parent: Snapshot | None,
+    root: ObjectId,
+    started: int,
+    counts: Counts,
+    clock: Callable[[], int],
+) -> BackupResult:
+    """Makes the snapshot, where one is wanted: all that it needs is stored."""
     unchanged = parent is not None and root == parent.root
-    statistics = _statistics(walk.counts, writer, (clock() - started) / 1e9)
+    statistics = _statistics(counts, writer, (clock() - started) / 1e9)
     parent_id = None if parent is None else parent.id
     if options.dry_run or (unchanged and options.skip_unchanged):
         return BackupResult(None, parent_id, statistics, unchanged)

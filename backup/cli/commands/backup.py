@@ -12,6 +12,7 @@ from backup.cli.context import Context
 from backup.cli.output import count, show_json, size, tell
 from backup.cli.priority import give_way
 from backup.cli.rules import add_rules, read_bytes, rules_of
+from backup.cli.stream import add_stream, open_stream, wants_stream
 from backup.model.errors import UsageError
 from backup.model.ids import SHORT_ID
 from backup.model.labels import require_tag, require_text
@@ -60,6 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--files-from0", metavar="FILE", action="append", default=[], help="paths, a NUL byte after each"
     )
+    add_stream(parser)
     add_rules(parser)
 
 
@@ -74,17 +76,23 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
     from backup.cli.progress import backup_progress
     from backup.ops.approve import backup_approved
     from backup.ops.backup import backup
+    from backup.ops.stream import backup_stream
 
     # A backup makes many small objects and no cycles: looking for those took a tenth of the time.
     gc.set_threshold(GC_THRESHOLD)
     options = _options(context, arguments)
     if arguments.low_priority:
         give_way()
-    paths = _paths(arguments)
+    stream = wants_stream(arguments)
+    paths = [] if stream else _paths(arguments)
     _make_default_repository(context)
     with context.open_repository() as repository, backup_progress(context, repository, paths) as monitor:
         judge = judge_of(arguments.approve, arguments.expect, monitor)
-        if judge is None:
+        if stream:
+            name = os.fsencode(arguments.stdin_name)
+            with open_stream(arguments) as (fd, ended):
+                result = backup_stream(repository, fd, name, options, monitor, ended)
+        elif judge is None:
             result = backup(repository, paths, options, monitor)
         else:
             result = backup_approved(repository, paths, options, monitor, judge)

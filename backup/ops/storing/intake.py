@@ -44,7 +44,14 @@ class Intake:
         return done
 
     def append(self, part: Part, blocks: list[list[int]], sizes: list[int], room: memoryview) -> None:
-        at = 0
-        for block, size in zip(blocks, sizes, strict=True):
-            self._writer.append(room[at : at + size], [part.objects[number] for number in block])
-            at += size
+        append_blocks(self._writer, part, blocks, sizes, room)
+
+
+def append_blocks(
+    writer: ObjectWriter, part: Part, blocks: list[list[int]], sizes: list[int], room: memoryview
+) -> None:
+    """Stores a part's blocks, which lie in `room` one after the other."""
+    at = 0
+    for block, size in zip(blocks, sizes, strict=True):
+        writer.append(room[at : at + size], [part.objects[number] for number in block])
+        at += size

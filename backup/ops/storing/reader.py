@@ -1,8 +1,9 @@
 """Reading a batch: files to plain objects in memory, and to what their rows need."""
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
+from backup.model.entry import Extent
 from backup.model.ids import ObjectId
 from backup.objects.chunker import Chunker
 from backup.objects.hashing import Hasher, HashName, name_of, new_hasher
@@ -18,6 +19,13 @@ class HandOver(Protocol):
     """Takes a part that filled its memory, and gives memory to go on with."""
 
     def __call__(self, part: Part, /) -> memoryview: ...
+
+
+class Streamed(NamedTuple):
+    """What came out of a stream. `hash` is that of all bytes where there are several chunks."""
+
+    extents: list[Extent]
+    hash: bytes | None
 
 
 class BatchReader:
@@ -40,6 +48,19 @@ class BatchReader:
                 result = (error.errno or 0, error.strerror or str(error))
             objects.results.append(result)
         return objects.part(last=True)
+
+    def read_stream(self, fd: int, room: memoryview, hand_over: HandOver) -> Streamed:
+        """Reads a descriptor to its end, in parts that are all handed over."""
+        objects = _Objects(self._name, self._hash_name, room, hand_over)
+        hasher = objects.new_hasher()
+        extents: list[Extent] = []
+        size = 0
+        for chunk in self._chunker.cut_pipe(fd):
+            size += len(chunk)
+            hasher.update(chunk)
+            extents.append(Extent(size, objects.store(chunk)))
+        hand_over(objects.part(last=True))
+        return Streamed(extents, hasher.digest() if len(extents) > 1 else None)
 
     def _file(self, dir_fd: int, name: bytes, expected: tuple[int, int], objects: "_Objects") -> Result:
         content = store_file(dir_fd, name, expected, objects, self._chunker)

@@ -1,0 +1,127 @@
+"""Backing up what comes out of a pipe: a snapshot of one file."""
+
+import os
+import stat
+import time
+from collections.abc import Callable
+
+from backup.model.errors import Stopped, UsageError
+from backup.model.ids import ObjectId
+from backup.objects.chunker import Chunker
+from backup.ops.backup import BackupOptions, BackupResult, DryWriter, conclude, find_parent
+from backup.ops.storing.intake import append_blocks
+from backup.ops.storing.monitor import Counts, Monitor
+from backup.ops.storing.pace import Pace, PacedMonitor
+from backup.ops.storing.part import Part, encode_in_place, group, spans
+from backup.ops.storing.reader import BatchReader
+from backup.ops.storing.rows import number_of
+from backup.ops.storing.slots import slot_size
+from backup.ops.storing.sources import Sources
+from backup.repository import Repository, Writer
+from backup.snapshots.extents import encode_content
+from backup.snapshots.tree import NS, ROOT_NAME, STAT, Row, encode_extra
+from backup.snapshots.tree_writer import write_tree
+from backup.source.attributes import OwnerNames
+
+
+def backup_stream(
+    repository: Repository,
+    fd: int,
+    name: bytes,
+    options: BackupOptions,
+    monitor: Monitor,
+    ended: Callable[[], None] = lambda: None,
+    clock: Callable[[], int] = time.time_ns,
+) -> BackupResult:
+    """Stores what `fd` gives, to its end, as the file `name` in the directory `/` of a snapshot.
+
+    `ended` is called then, and may raise: there is no snapshot. Memory is bounded however much comes.
+    Raises `UsageError` for a name that no file has; else as `backup` does.
+    """
+    if name in (b"", b".", b"..") or b"/" in name or len(name) > 255:
+        raise UsageError(f"--stdin-name {os.fsdecode(name)}: give the name of a file, without a directory")
+    writer = DryWriter(repository) if options.dry_run else Writer(repository)
+    try:
+        return _backup(repository, writer, fd, name, options, monitor, ended, clock)
+    finally:
+        writer.close()
+
+
+def _backup(
+    repository: Repository,
+    writer: Writer | DryWriter,
+    fd: int,
+    name: bytes,
+    options: BackupOptions,
+    monitor: Monitor,
+    ended: Callable[[], None],
+    clock: Callable[[], int],
+) -> BackupResult:
+    started = clock()
+    if options.limit_rate is not None:
+        monitor = PacedMonitor(monitor, Pace(options.limit_rate))
+    sources = Sources(b"/", [b"/" + name], None, [], [], [])
+    parent = find_parent(repository, sources, options.host)
+    counts = Counts()
+    try:
+        stream = _Stream(repository, writer, counts, monitor)
+        try:
+            row = stream.store(fd, name, started)
+            ended()
+            root = stream.root(row, started)
+        except Stopped:
+            writer.finish()
+            raise
+        writer.finish()
+    except BaseException:
+        writer.discard()
+        raise
+    counts.files, counts.dirs, counts.bytes = 1, 1, counts.bytes_read
+    counts.files_new, counts.files_changed = (1, 0) if parent is None else (0, 1)
+    return conclude(repository, writer, sources, options, parent, root, started, counts, clock)
+
+
+class _Stream:
+    """Cuts, names, compresses and stores in this process."""
+
+    def __init__(
+        self, repository: Repository, writer: Writer | DryWriter, counts: Counts, monitor: Monitor
+    ) -> None:
+        config = repository.config
+        self._reader = BatchReader(config.hash, Chunker(config.chunker))
+        self._compression = config.compression
+        self._room = memoryview(bytearray(slot_size(config.chunker)))
+        self._writer = writer
+        self._counts = counts
+        self._monitor = monitor
+
+    def store(self, fd: int, name: bytes, started_ns: int) -> Row:
+        content = self._reader.read_stream(fd, self._room, self._take)
+        object_id, extents = encode_content(content.extents, self._writer.store_tree)
+        extra = encode_extra(b"", (), extents, content.hash)
+        size = content.extents[-1].end if content.extents else 0
+        record = _record(stat.S_IFREG | 0o600, size, started_ns)
+        return Row(name, record, object_id, extra, number_of(b"/"), 0)
+
+    def root(self, row: Row, started_ns: int) -> ObjectId:
+        """The tree of a snapshot's root: a directory with this row alone."""
+        names = OwnerNames()
+        tree = write_tree([row], self._writer.store_tree, names.user, names.group)
+        top = Row(ROOT_NAME, _record(stat.S_IFDIR | 0o700, 0, started_ns), tree, b"", row.volume, 0)
+        return write_tree([top], self._writer.store_tree, names.user, names.group)
+
+    def _take(self, part: Part) -> memoryview:
+        blocks = group(part.objects, self._writer.claim(part.objects))
+        sizes = encode_in_place(self._room, spans(part.objects, blocks), self._compression)
+        append_blocks(self._writer, part, blocks, sizes, self._room)
+        size = sum(length for _, length in part.objects)
+        self._counts.bytes_read += size
+        self._monitor.read(size)
+        self._monitor.entries(0, size)
+        return self._room
+
+
+def _record(mode: int, size: int, time_ns: int) -> bytes:
+    """A stat record of our own, made now."""
+    seconds, rest = divmod(time_ns, NS)
+    return STAT.pack(mode, os.geteuid(), os.getegid(), 1, size, seconds, seconds, rest, rest, 0, 0)
