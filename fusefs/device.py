@@ -5,7 +5,7 @@ import os
 import stat
 
 from fusefs.errors import log_once
-from fusefs.protocol import OUT_HEADER, REQUEST_SIZE
+from fusefs.protocol import NOTIFY_STORE, OUT_HEADER, REQUEST_SIZE, STORE_HEADER
 
 _DEVICE = os.makedev(10, 229)
 
@@ -63,6 +63,11 @@ class Device:
     def refuse(self, unique: int, number: int) -> None:
         """Answers a request with an errno, given as a positive number."""
         self._write(unique, OUT_HEADER.pack(_HEADER_SIZE, -number, unique), b"")
+
+    def store(self, ino: int, offset: int, data: bytes | memoryview) -> None:
+        """Gives the kernel bytes of a file that it has not asked for. Waits for pages that are locked."""
+        size = STORE_HEADER.size + len(data)
+        self._write(0, STORE_HEADER.pack(size, NOTIFY_STORE, 0, ino, offset, len(data)), data)
 
     def _write(self, unique: int, header: bytes, payload: bytes | memoryview) -> None:
         try:

@@ -1,11 +1,13 @@
 """Files that are read. The kernel tells neither when one is opened nor when it is closed."""
 
+import contextlib
 import errno
 import os
 from collections import OrderedDict
 
 from fusefs.device import Device
 from fusefs.errors import Refused, log_once
+from fusefs.pages import SMALL, Pages
 from fusefs.view import Content, View
 from fusefs.workers import Workers
 
@@ -18,10 +20,11 @@ Buffer = bytes | memoryview
 class Files:
     """The contents of the files read last. Used from the loop's thread, but for what workers run."""
 
-    def __init__(self, view: View, device: Device, workers: Workers, room: int = ROOM) -> None:
+    def __init__(self, view: View, device: Device, workers: Workers, pages: Pages, room: int = ROOM) -> None:
         self._view = view
         self._device = device
         self._workers = workers
+        self._pages = pages
         self._room = room
         self._kept: OrderedDict[int, Content] = OrderedDict()
 
@@ -53,8 +56,19 @@ class Files:
             unique,
             "read",
             lambda: whole(ino, content, content.read(offset, size), offset, size),
+            lambda: self._give_rest(ino, content, offset, size),
         )
         return None
+
+    def _give_rest(self, ino: int, content: Content, offset: int, size: int) -> None:
+        """In a worker, when the reply is sent."""
+        if size > SMALL:
+            return
+        # What is wrong is met when it is asked for.
+        with contextlib.suppress(Exception):
+            found = content.decoded_around(offset)
+            if found is not None:
+                self._pages.give(ino, *found, content.size)
 
     def seek(self, ino: int, offset: int, whence: int) -> int:
         """Where the next data, or the next hole, begins; the end of the file is a hole."""

@@ -16,6 +16,7 @@ from fusefs.loop import Loop
 from fusefs.mountinfo import Mount, mounted_at
 from fusefs.mountpoint import MountError, detach, unmount_if_unused
 from fusefs.options import libfuse_options
+from fusefs.pages import Pages
 from fusefs.presented import presented
 from fusefs.processes import name_of_driver
 from fusefs.requests import Requests
@@ -74,7 +75,9 @@ async def _serve(
         # Before the descriptor is closed: its number may be another file's afterwards.
         stack.callback(workers.close)
         stack.callback(workers.wait, _GRACE)
-        requests = Requests(view, device, workers)
+        pages = Pages(device, lambda: _abort(mount))
+        stack.callback(pages.close)
+        requests = Requests(view, device, workers, pages)
         loop = Loop(device, requests.answer, lambda: workers.pending)
         mount = mounted_at(os.fsencode(mountpoint))
         if mount is not None:
@@ -105,6 +108,13 @@ def _mounted(mountpoint: str, options: set[str]) -> Iterator[int]:
     finally:
         pyfuse3.close()
         _remove_rest(mount)
+
+
+def _abort(mount: Mount | None) -> None:
+    """Every request under way fails, and so does every later one."""
+    if mount is not None:
+        with contextlib.suppress(OSError):
+            Path(f"/sys/fs/fuse/connections/{mount.minor}/abort").write_text("1")
 
 
 def _remove_rest(mount: Mount | None) -> None:

@@ -11,6 +11,10 @@ IN_HEADER = Struct("=IIQQ16x")
 #: What precedes each reply: len, error, unique.
 OUT_HEADER = Struct("=IiQ")
 
+#: What precedes bytes that were not asked for: the same with `error` NOTIFY_STORE; nodeid, offset, size.
+STORE_HEADER = Struct("=IiQQQI4x")
+NOTIFY_STORE = 4
+
 #: The protocol's version that is spoken here: 7.38 is Linux 6.1's. Older and newer kernels adapt.
 MAJOR, MINOR = 7, 38
 

@@ -10,6 +10,7 @@ from fusefs.device import Device
 from fusefs.errors import Refused, told_errno
 from fusefs.files import Files
 from fusefs.listing import Listings
+from fusefs.pages import Pages
 from fusefs.protocol import (
     ASYNC_DIO,
     ASYNC_READ,
@@ -70,13 +71,13 @@ Handler = Callable[[int, int, memoryview], Reply]
 class Requests:
     """One mount's. Used from the loop's thread; inode numbers are the view's, and it needs no FORGET."""
 
-    def __init__(self, view: View, device: Device, workers: Workers) -> None:
+    def __init__(self, view: View, device: Device, workers: Workers, pages: Pages) -> None:
         #: Counts up with each request: for the idle timeout.
         self.count = 0
         self._view = view
         self._device = device
         self._workers = workers
-        self._files = Files(view, device, workers)
+        self._files = Files(view, device, workers, pages)
         self._listings = Listings(view)
         # What is not here is answered with ENOSYS, and the kernel does not ask again, or does it itself.
         self._handlers: dict[int, Handler] = {

@@ -31,6 +31,10 @@ class Content(Protocol):
     def read(self, offset: int, size: int) -> bytes | memoryview:
         """The bytes at `offset`, at most `size`, to the end of the file at the most."""
 
+    def decoded_around(self, offset: int) -> tuple[int, bytes | memoryview] | None:
+        """What was made to read at `offset`, if it is still at hand: where in the file it begins, and its
+        bytes."""
+
     def data_extent(self, offset: int) -> tuple[int, int]:
         """Start and end of the next data: from `offset` on, where that is not in a hole. Twice the
         file's size, where there is none."""

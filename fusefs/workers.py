@@ -40,8 +40,16 @@ class Workers:
             threading.Thread(target=self._work, args=(lock,), daemon=True, name="imbfs-reader").start()
         self._tasks.put(task)
 
-    def answer(self, device: Device, unique: int, doing: str, make: Callable[[], bytes | memoryview]) -> None:
-        """Makes the reply to a request in a thread, and sends it. `doing` is for messages."""
+    def answer(
+        self,
+        device: Device,
+        unique: int,
+        doing: str,
+        make: Callable[[], bytes | memoryview],
+        then: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Makes the reply to a request in a thread, and sends it. `doing` is for messages; `then` is called
+        after a reply that is no error."""
 
         def task() -> Callable[[], None]:
             try:
@@ -49,7 +57,12 @@ class Workers:
             except BaseException as error:
                 number = told_errno(error, doing)
                 return lambda: device.refuse(unique, number)
-            return lambda: device.reply(unique, data)
+
+            def finish() -> None:
+                device.reply(unique, data)
+                then()
+
+            return finish
 
         self.start(task)
 

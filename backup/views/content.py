@@ -29,6 +29,9 @@ class BytesContent:
     def read(self, offset: int, size: int) -> Buffer:
         return self._data[offset : offset + size]
 
+    def decoded_around(self, offset: int) -> tuple[int, Buffer] | None:
+        return 0, self._data
+
     def data_extent(self, offset: int) -> tuple[int, int]:
         return min(offset, self.size), self.size
 
@@ -70,6 +73,11 @@ class ChunkContent:
         except Damaged as error:
             return self._damaged(error, offset, size)
 
+    def decoded_around(self, offset: int) -> tuple[int, Buffer] | None:
+        """The chunk, if it is decoded."""
+        data = self._reader.read_quickly(self._chunk)
+        return None if data is None or len(data) != self.size else (0, data)
+
     def data_extent(self, offset: int) -> tuple[int, int]:
         return min(offset, self.size), self.size
 
@@ -108,6 +116,15 @@ class FileContent:
         data = self._read(offset, size, self._reader.read)
         assert data is not None
         return data
+
+    def decoded_around(self, offset: int) -> tuple[int, Buffer] | None:
+        """The chunk at `offset`, if it is decoded: where it begins, and its bytes."""
+        number = bisect_right(self._ends, offset)
+        if number == len(self._extents) or (chunk := self._extents[number].chunk) is None:
+            return None
+        start = self._ends[number - 1] if number else 0
+        data = self._reader.read_quickly(chunk)
+        return None if data is None or len(data) != self._ends[number] - start else (start, data)
 
     def data_extent(self, offset: int) -> tuple[int, int]:
         """Start and end of the next data, from `offset` on; twice the size where there is none."""

@@ -20,6 +20,8 @@ MEBIBYTE = 1 << 20
 STRIDE = 100 << 30
 #: Larger than any request, and no multiple of a page.
 LARGE = bytes(range(251)) * 20_000
+#: Bytes of a chunk of the file that has some.
+CHUNK = 1_000_003
 MEMBER = 65534
 #: user::rw-, user:65534:---, group::r--, mask::r--, other::r--, as the kernel stores it.
 ACL = bytes.fromhex(
@@ -43,8 +45,22 @@ class Bytes:
     def read(self, offset: int, size: int) -> bytes | memoryview:
         return self.data[offset : offset + size]
 
+    def decoded_around(self, offset: int) -> tuple[int, bytes | memoryview] | None:
+        return None
+
     def data_extent(self, offset: int) -> tuple[int, int]:
         return min(offset, self.size), self.size
+
+
+class Chunked(Bytes):
+    """Is decoded a chunk at a time, as a large file is; no chunk begins on a page but the first."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data, at_hand=False)
+
+    def decoded_around(self, offset: int) -> tuple[int, bytes | memoryview] | None:
+        start = offset // CHUNK * CHUNK
+        return start, self.data[start : start + CHUNK]
 
 
 class Holes(Bytes):
@@ -272,6 +288,7 @@ def _add_metadata(view: Sample) -> None:
 
 
 def _add_misbehaving(view: Sample) -> None:
+    view.add(1, b"chunked", FILE, Chunked(LARGE))
     view.add(1, b"slow", FILE, Slow(LARGE, at_hand=False))
     view.add(1, b"stuck", FILE, Stuck(bytes(4096), at_hand=False))
     view.add(1, b"damaged", FILE, Raising(ValueError("an object does not hash to its name"), True))

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from fusefs.protocol import Opcode
-from tests.fusefs.conftest import Driver, Mounter
-from tests.fusefs.sample import AFTER_2106, BEFORE_1970, LARGE, MANY, MEBIBYTE, MEMBER, NOW, STRIDE
+from tests.fusefs.conftest import Driver, Mounter, wait_until
+from tests.fusefs.sample import AFTER_2106, BEFORE_1970, CHUNK, LARGE, MANY, MEBIBYTE, MEMBER, NOW, STRIDE
 
 
 def test_a_file_has_all_its_attributes(driver: Driver) -> None:
@@ -229,6 +229,40 @@ def test_many_readers_at_once_get_what_they_asked_for(mount: Mounter) -> None:
 
     with concurrent.futures.ThreadPoolExecutor(24) as pool:
         assert all(pool.map(read, range(96)))
+
+
+def test_random_readings_of_a_chunk_cost_one_request(mount: Mounter) -> None:
+    driver = mount(how="counting")
+    descriptor = os.open(driver.at / "chunked", os.O_RDONLY)
+    try:
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_RANDOM)
+        offset = 3 * CHUNK + 2 * 4096
+        assert os.pread(descriptor, 100, offset) == LARGE[offset : offset + 100]
+        pages = range(-(-3 * CHUNK // 4096), 4 * CHUNK // 4096)
+        wait_until(lambda: kept(descriptor)[pages.start : pages.stop] == [1] * len(pages), "the pages")
+        for page in pages:
+            assert os.pread(descriptor, 4096, page * 4096) == LARGE[page * 4096 : (page + 1) * 4096]
+        assert sum(kept(descriptor)) == len(pages)
+    finally:
+        os.close(descriptor)
+    driver.process.terminate()
+    assert driver.ended() == 0
+    counts = json.loads(driver.log.read_text().splitlines()[-1])
+    assert counts[str(int(Opcode.READ))] == 1
+
+
+def kept(descriptor: int) -> list[int]:
+    """Of each page of a file, whether the kernel has it: see mincore(2)."""
+    with mmap.mmap(descriptor, 0, prot=mmap.PROT_READ | mmap.PROT_WRITE, flags=mmap.MAP_PRIVATE) as view:
+        pages = (ctypes.c_ubyte * -(-len(view) // mmap.PAGESIZE))()
+        start = ctypes.addressof(ctypes.c_char.from_buffer(view))
+        assert (
+            ctypes.CDLL(None, use_errno=True).mincore(
+                ctypes.c_void_p(start), ctypes.c_size_t(len(view)), pages
+            )
+            == 0
+        )
+        return [page & 1 for page in pages]
 
 
 def test_a_file_opened_again_costs_no_request(mount: Mounter) -> None:

@@ -14,10 +14,12 @@ from hypothesis import strategies as st
 from fusefs import protocol
 from fusefs.device import Device
 from fusefs.files import Files
+from fusefs.pages import Pages
 from fusefs.protocol import Opcode
 from fusefs.requests import Requests
 from fusefs.workers import Workers
-from tests.fusefs.sample import LARGE, NOW, RAISING, SECOND, Bytes, Sample, sample
+from tests.fusefs.conftest import wait_until
+from tests.fusefs.sample import CHUNK, LARGE, NOW, RAISING, SECOND, Bytes, Sample, sample
 
 ROOT = 1
 
@@ -27,9 +29,17 @@ class Recorder(Device):
 
     def __init__(self) -> None:
         self.replies: list[tuple[int, int, bytes]] = []
+        self.stored: list[tuple[int, int, bytes]] = []
+        #: Pages that are locked: giving them waits.
+        self.unlocked = threading.Event()
+        self.unlocked.set()
 
     def reply(self, unique: int, payload: bytes | memoryview) -> None:
         self.replies.append((unique, 0, bytes(payload)))
+
+    def store(self, ino: int, offset: int, data: bytes | memoryview) -> None:
+        self.unlocked.wait()
+        self.stored.append((ino, offset, bytes(data)))
 
     def refuse(self, unique: int, number: int) -> None:
         self.replies.append((unique, number, b""))
@@ -42,7 +52,13 @@ class Mount:
         self.view = view
         self.device = Recorder()
         self.workers = Workers()
-        self.requests = Requests(view, self.device, self.workers)
+        self.aborts = 0
+        self.pages = Pages(self.device, self.abort)
+        self.requests = Requests(view, self.device, self.workers, self.pages)
+
+    def abort(self) -> None:
+        self.aborts += 1
+        self.device.unlocked.set()
 
     def send(
         self, opcode: int, body: bytes = b"", ino: int = ROOT, unique: int = 2
@@ -218,6 +234,40 @@ def test_an_xattr_that_takes_time_is_made_by_a_worker(mount: Mount) -> None:
     assert mount.device.replies == [(7, 0, b"value")]
 
 
+def test_of_a_chunk_that_was_read_in_part_the_kernel_is_given_all_whole_pages(mount: Mount) -> None:
+    ino = mount.ino(b"chunked")
+    for offset in (0, 2 * CHUNK + 5000, len(LARGE) - 10):
+        assert mount.ask(Opcode.READ, read_in(offset, 4096), ino) == LARGE[offset : offset + 4096]
+        wait_until(lambda: mount.device.stored, "the pages")
+        ((stored, start, data),) = mount.device.stored
+        mount.device.stored.clear()
+        first, last = offset // CHUNK * CHUNK, min((offset // CHUNK + 1) * CHUNK, len(LARGE))
+        assert stored == ino
+        assert start == -(-first // 4096) * 4096
+        assert start + len(data) == (last if last == len(LARGE) else last // 4096 * 4096)
+        assert data == LARGE[start : start + len(data)]
+
+
+def test_a_reader_in_order_is_given_what_it_asks_for(mount: Mount) -> None:
+    ino = mount.ino(b"chunked")
+    assert mount.ask(Opcode.READ, read_in(0, 131_072), ino) == LARGE[:131_072]
+    assert mount.ask(Opcode.READ, read_in(0, 4096), mount.ino(b"large")) == LARGE[:4096]
+    mount.pages.close()
+    assert mount.device.stored == []
+    assert mount.aborts == 0
+
+
+def test_a_page_that_nobody_will_unlock_is_not_waited_for_at_the_end(mount: Mount) -> None:
+    mount.device.unlocked.clear()
+    mount.ask(Opcode.READ, read_in(0, 4096), mount.ino(b"chunked"))
+    mount.ask(Opcode.READ, read_in(2 * CHUNK, 4096), mount.ino(b"chunked"))
+    wait_until(lambda: mount.pages.busy, "the waiting for a page")
+    mount.pages.close()
+    assert mount.aborts == 1
+    wait_until(lambda: not mount.pages.busy, "the end of the waiting")
+    assert len(mount.device.stored) == 1, "nothing is given after the end"
+
+
 def test_the_kernel_is_told_not_to_ask_for_opens(mount: Mount) -> None:
     assert mount.refused(Opcode.OPEN, struct.pack("=II", os.O_RDONLY, 0), ino=2) == errno.ENOSYS
     for flags in (os.O_WRONLY, os.O_RDWR, os.O_TRUNC):
@@ -312,7 +362,7 @@ def read_all(files: Files) -> Iterator[bytes]:
 
 @pytest.mark.parametrize(("room", "opens"), [(100, 5), (3, 10), (0, 10)])
 def test_contents_are_kept_as_far_as_there_is_room(opened: Opened, room: int, opens: int) -> None:
-    files = Files(opened, Recorder(), Workers(), room)
+    files = Files(opened, Recorder(), Workers(), Pages(Recorder(), lambda: None), room)
     expected = [b"%d" % number * 50 for number in range(5)]
     assert list(read_all(files)) == expected
     assert list(read_all(files)) == expected
@@ -320,7 +370,7 @@ def test_contents_are_kept_as_far_as_there_is_room(opened: Opened, room: int, op
 
 
 def test_what_one_request_reads_whole_is_not_kept(opened: Opened) -> None:
-    files = Files(opened, Recorder(), Workers())
+    files = Files(opened, Recorder(), Workers(), Pages(Recorder(), lambda: None))
     for _ in range(2):
         assert files.read(1, 2, 0, 100) == b"0" * 100
     assert opened.opened == 2

@@ -25,6 +25,7 @@ from backup.snapshots.extents import EXTENT, decode_content
 from backup.snapshots.manifest import Snapshot, decode_manifest
 from backup.snapshots.tree import Page, decode_xattrs, extra_fields
 from fusefs.device import Device
+from fusefs.pages import Pages
 from fusefs.requests import Requests
 from fusefs.workers import Workers
 from tests.fusefs.sample import DIRECTORY, FILE, Bytes, Sample
@@ -180,7 +181,7 @@ def _view() -> Sample:
 def requests(data: bytes) -> None:
     """Several requests one after the other: each is preceded by its length in one byte."""
     device = _Nowhere()
-    handled = Requests(_view(), device, Workers())
+    handled = Requests(_view(), device, Workers(), Pages(device, lambda: None))
     while data:
         length, data = data[0], data[1:]
         request, data = data[:length], data[length:]
