@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from backup.cli.context import Context
@@ -39,8 +40,7 @@ class _Exclude(_Include):
         setattr(namespace, self.dest, [*getattr(namespace, self.dest), (option_string, values)])
 
 
-def add_rules(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("what stays out")
+def add_patterns(group: argparse._ActionsContainer) -> None:
     group.add_argument(
         "--exclude", metavar="PATTERN", action=_Exclude, dest="patterns", default=[],
         help="what fits stays out, in the language of gitignore",
@@ -56,6 +56,11 @@ def add_rules(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--exclude-file", metavar="FILE", action="append", default=[], help="patterns, one a line"
     )
+
+
+def add_rules(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("what stays out")
+    add_patterns(group)
     group.add_argument(
         "--ignore-file", metavar="NAME", action="append", default=[],
         help="take patterns from files of this name in directories, too (.gitignore)",
@@ -70,17 +75,27 @@ def add_rules(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--one-file-system", action="store_true", help="do not enter other file systems")
 
 
+def patterns_of(context: Context, arguments: argparse.Namespace) -> "Rules":
+    """The patterns alone. Raises `UsageError`; OSError where a file of patterns cannot be read."""
+    from backup.source.patterns import option_pattern
+    from backup.source.rules import Rules
+
+    return Rules(
+        patterns=tuple(option_pattern(text, option) for option, text in arguments.patterns),
+        weak_patterns=tuple(patterns_in(context, arguments.exclude_file)),
+        ignore_names=(),
+    )
+
+
 def rules_of(context: Context, arguments: argparse.Namespace) -> "Rules":
     """Raises `UsageError`; OSError where a file of patterns cannot be read."""
-    from backup.source.patterns import option_pattern
-    from backup.source.rules import CACHE_MARKER, IGNORE_NAME, Rules
+    from backup.source.rules import CACHE_MARKER, IGNORE_NAME
 
     size = arguments.exclude_larger_than
     markers = [_marker(text) for text in arguments.exclude_if_present]
     own = [] if arguments.no_ignore_files else [IGNORE_NAME]
-    return Rules(
-        patterns=tuple(option_pattern(text, option) for option, text in arguments.patterns),
-        weak_patterns=tuple(patterns_in(context, arguments.exclude_file)),
+    return replace(
+        patterns_of(context, arguments),
         ignore_names=(*map(_file_name, arguments.ignore_file), *own),
         markers=(*([CACHE_MARKER] if arguments.exclude_caches else []), *markers),
         larger_than=None if size is None else parse_size(size, "--exclude-larger-than"),

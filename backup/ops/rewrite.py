@@ -1,7 +1,9 @@
 """Rewriting: new snapshots like others, without some of their paths."""
 
+import os
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import msgspec
@@ -13,9 +15,10 @@ from backup.ops.backup import DryWriter
 from backup.repository import Repository, Writer
 from backup.repository.leases import take_writer_lease
 from backup.repository.writer import storing
-from backup.snapshots.filtered import Filtered, Fits, TreeFilter, filter_root
+from backup.snapshots.filtered import Choose, FallsOut, Filtered, TreeFilter, filter_root
 from backup.snapshots.manifest import Body, Snapshot, Statistics
 from backup.snapshots.totals import Total, Totals
+from backup.source.rules import Rules, Scope
 
 Clock = Callable[[], float]
 
@@ -38,17 +41,17 @@ class Rewritten(NamedTuple):
 def rewrite(
     repository: Repository,
     snapshots: Sequence[Snapshot],
-    fits: Fits,
+    rules: Rules,
     *,
     dry_run: bool = False,
     clock: Clock = time.monotonic,
 ) -> list[Rewritten]:
-    """Makes of each snapshot one without the paths that `fits` chooses; the originals stay.
+    """Makes of each snapshot one without the paths that the patterns of `rules` keep out; the originals stay.
 
     `snapshots` are oldest first: a new one has as its parent what its parent became. No data is read.
     Raises `CannotStore`; `NotFound` where one was forgotten meanwhile.
     """
-    rewriter = _Rewriter(repository, fits, dry_run, clock)
+    rewriter = _Rewriter(repository, rules, dry_run, clock)
     if dry_run:
         return [rewriter.rewrite(snapshot) for snapshot in snapshots]
     # One lease for all: trees made for one snapshot are used for the next.
@@ -66,11 +69,13 @@ def _still_there(repository: Repository, snapshot: Snapshot) -> Snapshot:
 
 
 class _Rewriter:
-    def __init__(self, repository: Repository, fits: Fits, dry_run: bool, clock: Clock) -> None:
+    def __init__(self, repository: Repository, rules: Rules, dry_run: bool, clock: Clock) -> None:
         self._repository = repository
         self._dry_run = dry_run
         self._clock = clock
-        self._trees = TreeFilter(fits, repository.tree)
+        self._rules = rules
+        #: By what patterns are relative to: where the sources lay.
+        self._trees: dict[tuple[bytes, ...], TreeFilter] = {}
         self._totals = Totals(repository.tree)
         self._became: dict[str, SnapshotId] = {}
 
@@ -84,7 +89,8 @@ class _Rewriter:
     def _rewrite(self, snapshot: Snapshot, writer: DryWriter | Writer) -> Rewritten:
         started = self._clock()
         try:
-            root, left = filter_root(snapshot.root, self._trees, self._repository.tree, writer.store_tree)
+            trees = self._filter(snapshot)
+            root, left = filter_root(snapshot.root, trees, self._repository.tree, writer.store_tree)
             before = self._before(snapshot) if left.excluded else left
         except Damaged as error:
             # Trees made so far are whole, and what comes after may rely on them.
@@ -108,6 +114,14 @@ class _Rewriter:
         self._became[snapshot.id] = new
         return found._replace(snapshot=new)
 
+    def _filter(self, snapshot: Snapshot) -> TreeFilter:
+        key = (snapshot.top, *snapshot.paths)
+        found = self._trees.get(key)
+        if found is None:
+            choose = chooser(self._rules, snapshot.top, snapshot.paths)
+            found = self._trees[key] = TreeFilter(choose, self._repository.tree)
+        return found
+
     def _before(self, snapshot: Snapshot) -> Total:
         root = self._repository.root(snapshot).entry(0)
         assert root.tree is not None, "something fell out of it"
@@ -123,6 +137,38 @@ class _Rewriter:
             statistics=figures,
             original=snapshot.id,
         )
+
+
+def chooser(rules: Rules, top: bytes, sources: Sequence[bytes]) -> Choose:
+    """Says what falls out as a backup of the sources would say what stays out.
+
+    Above the sources, where a backup asks no patterns, only those count that begin with a slash; they are
+    relative to `top`.
+    """
+    anchored = replace(
+        rules,
+        patterns=tuple(pattern for pattern in rules.patterns if pattern.anchored),
+        weak_patterns=tuple(pattern for pattern in rules.weak_patterns if pattern.anchored),
+    )
+    above = Scope.of_source(anchored, top)
+    scopes = {source: Scope.of_source(rules, source) for source in sources}
+
+    def choose(path: bytes) -> FallsOut:
+        directory = os.path.join(top, path)
+        inside = (
+            scope
+            for source, scope in scopes.items()
+            if directory == source or directory.startswith(source.rstrip(b"/") + b"/")
+        )
+        place = next(inside, above).at(directory)
+
+        def falls_out(name: bytes, is_dir: bool) -> bool:
+            pattern = place.pattern(name, is_dir)
+            return pattern is not None and not pattern.negative
+
+        return falls_out
+
+    return choose
 
 
 def _statistics(

@@ -9,8 +9,10 @@ from backup.snapshots.directory import Directory, Read
 from backup.snapshots.tree import REF, STAT, Row
 from backup.snapshots.tree_writer import Store, write_tree
 
-#: Whether a path, relative to the top, is to fall out; and whether it is a directory's.
-Fits = Callable[[bytes, bool], bool]
+#: Whether a name is to fall out, which may be a directory's.
+FallsOut = Callable[[bytes, bool], bool]
+#: The same for the names of each directory, given its path below the top.
+Choose = Callable[[bytes], FallsOut]
 
 
 class Filtered(NamedTuple):
@@ -58,8 +60,8 @@ class _Frame:
 class TreeFilter:
     """Filters the trees of several snapshots: a tree that several have at one path is looked at once."""
 
-    def __init__(self, fits: Fits, read: Read) -> None:
-        self._fits = fits
+    def __init__(self, choose: Choose, read: Read) -> None:
+        self._choose = choose
         self._read = read
         self._known: dict[tuple[bytes, ObjectId], Filtered] = {}
 
@@ -88,11 +90,12 @@ class TreeFilter:
 
     def _enter(self, path: bytes, tree: ObjectId) -> _Frame:
         frame = _Frame(path, tree)
+        falls_out = self._choose(path)
         for page in Directory(tree, self._read).pages():
             columns = zip(page.names, STAT.iter_unpack(page.stats), REF.iter_unpack(page.refs), strict=True)
             for name, (mode, _, _, _, size, *_), (below, *_) in columns:
                 is_dir = stat.S_ISDIR(mode)
-                if self._fits(frame.path_of(name), is_dir):
+                if falls_out(name, is_dir):
                     frame.dropped.add(name)
                     frame.excluded.append(frame.path_of(name))
                 elif is_dir:

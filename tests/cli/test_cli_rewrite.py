@@ -147,3 +147,31 @@ def test_a_snapshot_too_damaged_to_be_rewritten_stays_and_the_others_are_rewritt
     listed = imbfs.snapshots()
     assert len(listed) == 2
     assert b"sub/one" not in paths(imbfs, min(listed, key=lambda each: each["files"])["id"])
+
+
+def test_a_pattern_leaves_out_what_it_would_keep_out_of_a_backup(imbfs: Imbfs, tmp_path: Path) -> None:
+    """From two sources: a path in a pattern begins at each of them, or at the root of all."""
+    for source in ("one", "two"):
+        build_small(tmp_path / "tops" / source)
+    sources = [tmp_path / "tops" / "one", tmp_path / "tops" / "two"]
+    options = [
+        *("--exclude", "/sub/o*", "--exclude", "*e", "--include", "larg?", "--exclude", "deeper/two"),
+        *("--exclude", f"{sources[1]}/sub/link*"),
+    ]
+    imbfs.run("init")
+    imbfs.run("backup", "--host", "first", *sources)
+    imbfs.run("rewrite", "latest", *options, "--forget")
+    imbfs.run("backup", "--host", "second", *options, *sources)
+    rewritten, fresh = imbfs.snapshots()
+    assert paths(imbfs, rewritten["id"]) == paths(imbfs, fresh["id"])
+    assert b"one/sub/link to readme" in paths(imbfs)
+    assert b"two/sub/link to readme" not in paths(imbfs)
+
+
+def test_a_source_among_several_can_be_left_out(imbfs: Imbfs, tmp_path: Path) -> None:
+    for source in ("one", "two"):
+        build_small(tmp_path / "tops" / source)
+    imbfs.run("init")
+    imbfs.run("backup", tmp_path / "tops/one", tmp_path / "tops/two")
+    imbfs.run("rewrite", "latest", "--exclude", "/two/", "--forget")
+    assert {path.split(b"/")[0] for path in paths(imbfs)} == {b"one"}

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from backup.cli import exits
 from backup.cli.context import Context
 from backup.cli.output import count, printable, show, show_json, size, tell
-from backup.cli.rules import patterns_in
+from backup.cli.rules import add_patterns, patterns_of
 from backup.cli.selecting import add_filters, filter_of
 from backup.model.errors import UsageError
 from backup.model.ids import SHORT_ID
@@ -17,20 +17,14 @@ if TYPE_CHECKING:
     from backup.ops.rewrite import Rewritten
     from backup.repository import Repository
     from backup.snapshots.manifest import Snapshot
-    from backup.source.patterns import PatternList
+    from backup.source.rules import Rules
 
 SUMMARY = "make new snapshots without some paths of others"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("snapshots", metavar="SNAPSHOT", nargs="+", help="those to rewrite")
-    parser.add_argument(
-        "--exclude", metavar="PATTERN", action="append", default=[],
-        help="leave out what fits, in the language of gitignore; paths begin at the snapshot's root",
-    )  # fmt: skip
-    parser.add_argument(
-        "--exclude-file", metavar="FILE", action="append", default=[], help="patterns, one a line"
-    )
+    add_patterns(parser.add_argument_group("what is left out"))
     parser.add_argument("--forget", action="store_true", help="forget those that were rewritten")
     parser.add_argument("--dry-run", action="store_true", help="tell what would be left out, do nothing")
     add_filters(parser)
@@ -40,10 +34,10 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
     from backup.ops.forget import forget
     from backup.ops.rewrite import rewrite
 
-    patterns = _patterns(context, arguments)
+    rules = _rules(context, arguments)
     with context.open_repository() as repository:
         snapshots = _chosen(context, repository, arguments)
-        found = rewrite(repository, snapshots, patterns.fits, dry_run=arguments.dry_run)
+        found = rewrite(repository, snapshots, rules, dry_run=arguments.dry_run)
         originals = [each.original for each in found if each.snapshot is not None]
         if arguments.forget:
             forget(repository, originals)
@@ -61,14 +55,11 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
     return exits.DAMAGE if any(each.error is not None for each in found) else exits.DONE
 
 
-def _patterns(context: Context, arguments: argparse.Namespace) -> "PatternList":
-    from backup.source.patterns import PatternList, option_pattern
-
-    given = [option_pattern(text, "--exclude") for text in arguments.exclude]
-    patterns = given + patterns_in(context, arguments.exclude_file)
-    if not patterns:
+def _rules(context: Context, arguments: argparse.Namespace) -> "Rules":
+    rules = patterns_of(context, arguments)
+    if not any(not pattern.negative for pattern in (*rules.patterns, *rules.weak_patterns)):
         raise UsageError("say what to leave out: --exclude PATTERN, or --exclude-file FILE")
-    return PatternList(patterns)
+    return rules
 
 
 def _chosen(context: Context, repository: "Repository", arguments: argparse.Namespace) -> "list[Snapshot]":
