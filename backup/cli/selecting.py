@@ -2,6 +2,7 @@
 
 import argparse
 import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from backup.cli.context import Context
@@ -48,6 +49,28 @@ def find_target(
     target = parse_target(text, context.now())
     snapshot = select(target.selector, repository.snapshots(filter_of(arguments)))
     return snapshot, os.fsencode(target.path or "")
+
+
+def find_pair(
+    context: Context,
+    repository: "Repository",
+    text: str,
+    arguments: argparse.Namespace,
+    tell: Callable[[str], None],
+) -> "tuple[Snapshot | None, Snapshot]":
+    """The two snapshots that `A..B` names, or a snapshot and its parent; `tell` where that is gone."""
+    from backup.snapshots.catalogue import previous, select
+
+    snapshots = repository.snapshots(filter_of(arguments))
+    first, dots, second = text.partition("..")
+    if dots:
+        one, other = (select(parse_selector(name, context.now()), snapshots) for name in (first, second))
+        return one, other
+    after = select(parse_selector(text, context.now()), snapshots)
+    before = previous(after, repository.snapshots())
+    if before is not None and before.id != after.body.parent:
+        tell(f"the parent of {after.id[:SHORT_ID]} is gone: compared with {before.id[:SHORT_ID]}")
+    return before, after
 
 
 def scan_options(context: Context, snapshot: "Snapshot") -> "BackupOptions":

@@ -16,6 +16,8 @@ COMMANDS = (
     "tree",
     "cat",
     "restore",
+    "mirror",
+    "export",
     "status",
     "diff",
     "find",

@@ -11,14 +11,12 @@ from typing import TYPE_CHECKING
 
 from backup.cli import exits
 from backup.cli.context import Context
-from backup.cli.selecting import add_filters, filter_of, find_target
+from backup.cli.selecting import add_filters, filter_of, find_pair, find_target
 from backup.model.errors import ImbfsError, UsageError
 from backup.model.ids import SHORT_ID
-from backup.model.selector import parse_selector
 
 if TYPE_CHECKING:
     from backup.repository import Repository
-    from backup.snapshots.manifest import Snapshot
     from backup.views.inodes import InodeView
     from backup.views.snapshot import Options
 
@@ -164,28 +162,10 @@ def _open(
     if not arguments.target:
         return open_repository(repository, own.layout, options, filter_of(arguments))
     if arguments.increment:
-        before, after = _pair(context, repository, arguments, tell)
+        before, after = find_pair(context, repository, arguments.target, arguments, tell)
         return open_increment(repository, before, after, options)
     snapshot, path = find_target(context, repository, arguments.target, arguments)
     return open_snapshot(repository, snapshot, path, options)
-
-
-def _pair(
-    context: Context, repository: "Repository", arguments: argparse.Namespace, tell: Callable[[str], None]
-) -> "tuple[Snapshot | None, Snapshot]":
-    """The two snapshots that `A..B` names, or a snapshot and its parent."""
-    from backup.snapshots.catalogue import previous, select
-
-    snapshots = repository.snapshots(filter_of(arguments))
-    first, dots, second = arguments.target.partition("..")
-    if dots:
-        one, other = (select(parse_selector(text, context.now()), snapshots) for text in (first, second))
-        return one, other
-    after = select(parse_selector(arguments.target, context.now()), snapshots)
-    before = previous(after, repository.snapshots())
-    if before is not None and before.id != after.body.parent:
-        tell(f"the parent of {after.id[:SHORT_ID]} is gone: compared with {before.id[:SHORT_ID]}")
-    return before, after
 
 
 def _notify_ready() -> None:

@@ -55,7 +55,7 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
         snapshot, path = find_target(context, repository, arguments.source, arguments)
         entry, parts = find_entry(snapshot, path, repository.tree)
         target = _target(arguments, snapshot, entry, parts)
-        _refuse_repository(repository, target)
+        refuse_repository(repository, target)
         options = RestoreOptions(
             overwrite=arguments.overwrite,
             delete=arguments.delete,
@@ -71,7 +71,7 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
     if context.json:
         show_json(_record(summary))
     elif not context.quiet:
-        _tell(summary, arguments.dry_run)
+        tell_summary(summary, arguments.dry_run)
     return exits.PARTLY if summary.errors else exits.DONE
 
 
@@ -90,7 +90,7 @@ def _target(arguments: argparse.Namespace, snapshot: "Snapshot", entry: "Entry",
     return here if entry.tree is not None else os.path.dirname(here)
 
 
-def _refuse_repository(repository: "Repository", target: bytes) -> None:
+def refuse_repository(repository: "Repository", target: bytes) -> None:
     own = os.fsencode(os.path.realpath(repository.path))
     inside = os.path.realpath(target)
     if inside == own or inside.startswith(own + b"/"):
@@ -103,7 +103,7 @@ def _record(summary: "RestoreSummary") -> dict[str, Any]:
     return dataclasses.asdict(summary)
 
 
-def _tell(summary: "RestoreSummary", dry_run: bool) -> None:
+def tell_summary(summary: "RestoreSummary", dry_run: bool) -> None:
     tell(
         ("would restore " if dry_run else "restored ")
         + f"{count(summary.files, 'file')}, {count(summary.dirs, 'directory').replace('ys', 'ies')},"

@@ -1,0 +1,83 @@
+"""imbfs export"""
+
+import argparse
+import dataclasses
+import os
+from typing import TYPE_CHECKING
+
+from backup.cli import exits
+from backup.cli.commands.restore import refuse_repository, tell_summary
+from backup.cli.context import Context
+from backup.cli.output import show_json
+from backup.cli.selecting import add_filters, find_pair, find_target
+from backup.model.errors import UsageError
+
+if TYPE_CHECKING:
+    from backup.ops.restore import RestoreMonitor, RestoreOptions, RestoreSummary
+    from backup.repository import Repository
+
+SUMMARY = "copy a snapshot, or what one changed, to plain files"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", metavar="SNAPSHOT[:PATH]", help="a snapshot, and a path in it; or A..B")
+    parser.add_argument("directory", metavar="DIR", help="a new or empty directory")
+    parser.add_argument(
+        "--increment", action="store_true", help="what the snapshot changed: files/, deleted/, changes.jsonl"
+    )
+    add_filters(parser)
+
+
+def run(context: Context, arguments: argparse.Namespace) -> int:
+    from backup.cli.progress import restore_progress
+    from backup.ops.backup import repository_identity
+    from backup.ops.restore import RestoreOptions
+
+    if not arguments.directory:
+        raise UsageError("name a directory")
+    target = os.fsencode(os.path.abspath(arguments.directory))
+    with context.open_repository() as repository:
+        refuse_repository(repository, target)
+        options = RestoreOptions(protected=frozenset({repository_identity(repository)}))
+        with restore_progress(context, None) as monitor:
+            copy = _increment if arguments.increment else _snapshot
+            summary = copy(context, repository, arguments, target, options, monitor)
+    if context.json:
+        show_json(dataclasses.asdict(summary))
+    elif not context.quiet:
+        tell_summary(summary, False)
+    return exits.PARTLY if summary.errors else exits.DONE
+
+
+def _snapshot(
+    context: Context,
+    repository: "Repository",
+    arguments: argparse.Namespace,
+    target: bytes,
+    options: "RestoreOptions",
+    monitor: "RestoreMonitor",
+) -> "RestoreSummary":
+    from backup.ops.export import export
+    from backup.snapshots.paths import find_entry
+
+    snapshot, path = find_target(context, repository, arguments.source, arguments)
+    entry, _ = find_entry(snapshot, path, repository.tree)
+    return export(repository, entry, target, options, monitor)
+
+
+def _increment(
+    context: Context,
+    repository: "Repository",
+    arguments: argparse.Namespace,
+    target: bytes,
+    options: "RestoreOptions",
+    monitor: "RestoreMonitor",
+) -> "RestoreSummary":
+    from backup.ops.export import export_increment
+    from backup.snapshots.paths import find_spot
+
+    before, after = find_pair(context, repository, arguments.source, arguments, context.notice)
+    old = None if before is None else find_spot(before.root, [], repository.tree)
+    new = find_spot(after.root, [], repository.tree)
+    assert new is not None, "a snapshot has a root"
+    return export_increment(repository, old, new, target, options, monitor)
