@@ -54,6 +54,7 @@ PACKAGES: dict[str, set[str]] = {
     "blake3": {"backup.objects"},
     "zstandard": {"backup.objects"},
     "pyfastcdc": {"backup.objects"},
+    "zfec": {"backup.objects"},
     "rich": {"backup.cli"},
 }
 

@@ -28,7 +28,8 @@ class ObjectReader:
     """Reads objects of one repository. Safe to use from several threads.
 
     Every object is checked against its name before it is given out. `locate` is quick; `locate_again`
-    is slow, gives all places that an object has, and is asked where `locate` led to damage.
+    is slow, gives all places that an object has, and is asked where `locate` led to damage. `mend` gives
+    a range of a pack, by its parity, and is asked last.
     """
 
     def __init__(
@@ -38,10 +39,12 @@ class ObjectReader:
         name: NameOf,
         locate_again: Callable[[ObjectId], Iterable[Place]] = lambda _: (),
         cache_size: int = CACHE_SIZE,
+        mend: Callable[[PackId, int, int], bytes] = lambda *_: b"",
     ) -> None:
         self._storage = storage
         self._locate = locate
         self._locate_again = locate_again
+        self._mend = mend
         self._name = name
         self._cache = BlockCache(cache_size)
         #: Where the block begins that follows the one decoded last.
@@ -74,7 +77,18 @@ class ObjectReader:
                 if other != place:
                     with suppress(Damaged):
                         return self.read_at(object_id, other)
+            with suppress(Damaged, OSError):
+                return self._mended(object_id, place)
             raise
+
+    def _mended(self, object_id: ObjectId, place: Place) -> Buffer:
+        """The bytes, with what is rotten computed from the pack's parity."""
+        data = self._mend(place.pack, place.block_offset, place.block_size)
+        block = Block(*decode_block(data, _what(object_id, place)))
+        key = place.pack, place.block_offset
+        self._cache.drop(key)
+        self._cache.get(key, lambda: block)
+        return self.read_at(object_id, place)
 
     def read_quickly(self, object_id: ObjectId) -> Buffer | None:
         """As `read`, where the object's block is small, or decoded already; else None."""

@@ -16,6 +16,7 @@ from backup.objects.pack import (
     pack_key,
     read_footer,
 )
+from backup.objects.parity import write_parity
 from backup.storage import Staged, Storage
 
 #: Small objects are compressed together up to this many plain bytes.
@@ -39,8 +40,11 @@ class PackWriter:
         pack_size: int,
         on_pack: Callable[[PackRecord], None],
         taken: Container[PackId] = (),
+        parity: int = 0,
     ) -> None:
-        """`taken` are names that no new pack may have: those of packs that are about to be deleted."""
+        """`taken` are names that no new pack may have: those of packs that are about to be deleted.
+        `parity`: how much of it is written beside each pack, in percent.
+        """
         self._storage = storage
         self._kind = kind
         self._hash_name = hash_name
@@ -48,6 +52,7 @@ class PackWriter:
         self._pack_size = pack_size
         self._on_pack = on_pack
         self._taken = taken
+        self._parity = parity
         self._waiting: list[tuple[ObjectId, bytes]] = []
         self._waiting_size = 0
         self._pack: _OpenPack | None = None
@@ -108,6 +113,8 @@ class PackWriter:
         except BaseException:
             pack.staged.discard()
             raise
+        if self._parity:
+            write_parity(self._storage, record.id, record.size, self._parity)
         self._on_pack(record)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from backup.ops.checking.leftovers import find_leftovers
 from backup.ops.checking.packs import check_packs
+from backup.ops.checking.parity import check_parity
 from backup.ops.checking.report import Damage, Monitor, Report
 from backup.ops.checking.snapshots import check_snapshots
 from backup.ops.checking.subset import Part, ReadLog, Share, choose
@@ -37,6 +38,7 @@ def check(
         # Of a check that is stopped as well: the next one goes on from there.
         if read_data:
             history.save(stored, repository.notice)
+    check_parity(repository, to_read, report)
     check_snapshots(repository, report, monitor)
     report.notes += find_leftovers(repository)
     return report

@@ -9,6 +9,7 @@ from backup.model.errors import Damaged, ImbfsError
 from backup.objects.block import CompressionSettings
 from backup.objects.chunker import ChunkerSettings
 from backup.objects.hashing import HashName, name_of
+from backup.objects.parity import MAX_PERCENT
 
 KEY = "config.json"
 FORMAT = 1
@@ -19,7 +20,7 @@ MIN_PACK_SIZE, MAX_PACK_SIZE = MIB, 2048 * MIB
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Sizes in bytes. `id` is 32 random hex digits; `check` the hash of all the rest."""
+    """Sizes in bytes, `parity` in percent. `id` is 32 random hex digits; `check` the hash of all the rest."""
 
     format: int = FORMAT
     id: str = ""
@@ -27,11 +28,20 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     compression: CompressionSettings = CompressionSettings()
     chunker: ChunkerSettings = ChunkerSettings()
     pack_size: int = PACK_SIZE
+    parity: int = 0
     check: str = ""
 
 
-def new_config(hash_name: HashName, compression: CompressionSettings, pack_size: int) -> Config:
-    return Config(id=secrets.token_hex(16), hash=hash_name, compression=compression, pack_size=pack_size)
+def new_config(
+    hash_name: HashName, compression: CompressionSettings, pack_size: int, parity: int = 0
+) -> Config:
+    return Config(
+        id=secrets.token_hex(16),
+        hash=hash_name,
+        compression=compression,
+        pack_size=pack_size,
+        parity=parity,
+    )
 
 
 def encode_config(config: Config) -> bytes:
@@ -68,6 +78,7 @@ def _require_possible(config: Config) -> None:
     if not (
         re.fullmatch(r"[0-9a-f]{32}", config.id)
         and MIN_PACK_SIZE <= config.pack_size <= MAX_PACK_SIZE
+        and 0 <= config.parity <= MAX_PERCENT
         and config.compression.name in ("none", "zstd")
         and -7 <= config.compression.level <= 19
         and chunker.name == "fastcdc-2020"

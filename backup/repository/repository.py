@@ -20,6 +20,7 @@ from backup.model.ids import ObjectId, PackId, SegmentId, SnapshotId
 from backup.objects.block import HEADER_SIZE, BlockKind, decode_block, object_lengths
 from backup.objects.hashing import name_of
 from backup.objects.pack import PackRecord, Place, pack_key, places
+from backup.objects.parity import Parity
 from backup.objects.reader import ObjectReader, read_pack_footer
 from backup.objects.segment import PREFIX as SEGMENTS
 from backup.objects.segment import decode_segment, segment_key
@@ -66,7 +67,9 @@ class Repository:
         self.index_damage: list[str] = []
         self._scratch: tempfile.TemporaryDirectory[str] | None = None
         self.index = self._open_index(cache)
-        self.reader = ObjectReader(self.storage, self.locate, self.name, self.true_places)
+        self.reader = ObjectReader(self.storage, self.locate, self.name, self.true_places, mend=self._mend)
+        #: Packs that were told to have rotten bytes.
+        self._rotten: set[PackId] = set()
         self._unlisted: dict[ObjectId, Place] | None = None
         #: Places that the segments tell and the index does not; None until they were compared.
         self._others: dict[ObjectId, list[Place]] | None = None
@@ -292,6 +295,28 @@ class Repository:
         """The packs of those objects that are stored, as far as segments list them."""
         asked = list(objects)
         return self._ask(lambda: self.index.packs_of(asked))
+
+    def stored_parity(self) -> Iterator[tuple[PackId, int]]:
+        """The packs that have a parity file, with that file's size in bytes."""
+        for key, size in self.storage.list("parity"):
+            pack = _pack_id(key)
+            if pack is not None:
+                yield pack, size
+
+    def _mend(self, pack: PackId, offset: int, size: int) -> bytes:
+        """Some bytes of a pack, by its parity. Raises `Damaged`, or OSError."""
+        what = f"pack {pack.hex()[:12]}"
+        try:
+            data = Parity(self.storage, pack).read(offset, size)
+            text = f"{what} has rotten bytes, which its parity mends: `imbfs repair` writes it anew"
+        except Damaged:
+            raise
+        except ImbfsError as error:
+            data, text = b"", f"{what} has rotten bytes: {error}"
+        if pack not in self._rotten:
+            self._rotten.add(pack)
+            self.notice(text)
+        return data
 
     def require_writable(self) -> None:
         """Raises `CannotStore`."""

@@ -11,6 +11,7 @@ from backup.model.errors import CannotStore, Damaged, ImbfsError
 from backup.model.ids import ObjectId, PackId, SegmentId
 from backup.objects.block import BlockKind
 from backup.objects.pack import PackRecord
+from backup.objects.parity import parity_size
 from backup.objects.segment import encode_segment, segment_key
 from backup.objects.writer import PackWriter
 from backup.repository.condemned import condemned_notes
@@ -166,6 +167,7 @@ class Writer:
             config.pack_size,
             self._pack_done,
             _Condemned(self),
+            config.parity,
         )
 
     def claim(self, objects: Sequence[tuple[ObjectId, int]]) -> list[int]:
@@ -230,6 +232,8 @@ class Writer:
         self._packs.add(pack.id)
         self.written.add(pack.id)
         self.bytes_stored += pack.size
+        if percent := self._repository.config.parity:
+            self.bytes_stored += parity_size(pack.size, percent)
         closed = self._closed[pack.blocks[0].kind]
         closed.append(pack)
         if len(closed) >= SEGMENT_PACKS or sum(map(_objects, closed)) >= SEGMENT_OBJECTS:

@@ -5,7 +5,7 @@ import os
 import secrets
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 #: Where files are written before they have a key. What a crash leaves here is nobody's.
@@ -30,7 +30,7 @@ class LocalStorage:
         return os.access(self.root, os.W_OK | os.X_OK)
 
     def stage(self) -> "LocalStaged":
-        return LocalStaged(self.root, self._durable)
+        return LocalStaged(self.root, self._durable, self._let_go)
 
     def put(self, key: str, data: bytes, *, durable: bool = True) -> None:
         staged = self.stage()
@@ -89,6 +89,11 @@ class LocalStorage:
                 with contextlib.suppress(FileNotFoundError):
                     yield key, entry.stat(follow_symlinks=False).st_size
 
+    def _let_go(self, key: str) -> None:
+        """What is read of it from now on is read of the file that stands there now."""
+        with self._lock:
+            self._open.pop(key, None)
+
     def delete(self, key: str, *, durable: bool = True) -> None:
         with self._lock:
             self._open.pop(key, None)
@@ -124,8 +129,11 @@ class _OpenFile:
 class LocalStaged:
     """A temporary file, gathered in few large writes by the caller, synced before it is named."""
 
-    def __init__(self, root: Path, durable: set[Path]) -> None:
+    def __init__(
+        self, root: Path, durable: set[Path], published: Callable[[str], None] = lambda _: None
+    ) -> None:
         """`durable` are directories known to be so; those that files go to are added."""
+        self._published = published
         self._root = root
         self._directories = durable
         make_directory(root / STAGING)
@@ -152,6 +160,7 @@ class LocalStaged:
             self._close()
             make_directory(target.parent)
             os.replace(self._path, target)
+        self._published(key)
 
     def _require_directory(self, path: Path) -> None:
         """One that stands may be another process's, which was killed before it made it durable."""

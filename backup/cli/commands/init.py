@@ -22,10 +22,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--pack-size", metavar="N", default="16M", help="size of the files that data is kept in (16M)"
     )
+    parser.add_argument(
+        "--parity", metavar="N%", default="0%", help="what is added to mend rotten bytes (0%%: nothing)"
+    )
 
 
 def run(context: Context, arguments: argparse.Namespace) -> int:
     from backup.objects.block import CompressionSettings
+    from backup.objects.parity import require_library
     from backup.repository import Repository
     from backup.repository.config import MAX_PACK_SIZE, MIN_PACK_SIZE, new_config
 
@@ -33,13 +37,23 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
     pack_size = parse_size(arguments.pack_size, "--pack-size")
     if not MIN_PACK_SIZE <= pack_size <= MAX_PACK_SIZE:
         raise UsageError(f"--pack-size {arguments.pack_size}: give a size from 1M to 2048M")
-    config = new_config(arguments.hash, CompressionSettings(name, level), pack_size)
+    parity = _percent(arguments.parity)
+    if parity:
+        require_library()
+    config = new_config(arguments.hash, CompressionSettings(name, level), pack_size, parity)
     Repository.create(context.repository_path, config)
     if context.json:
         show_json({"repository": str(context.repository_path), "id": config.id})
     else:
         show(f"made an empty repository at {context.repository_path}")
     return exits.DONE
+
+
+def _percent(text: str) -> int:
+    match = re.fullmatch(r"(\d{1,3})%?", text)
+    if match is None or int(match[1]) > 100:
+        raise UsageError(f"--parity {text}: give a whole number of percent, from 0% to 100%")
+    return int(match[1])
 
 
 def _compression(text: str) -> tuple[str, int]:

@@ -76,6 +76,8 @@ def _summary(result: "RepairResult", dry_run: bool) -> dict[str, Any]:
             }
             for pack in plan.packs
         ],
+        "packs_mended": [pack.hex() for pack in plan.mended],
+        "parity": [pack.hex() for pack, _ in plan.parity],
         "segments": [segment.hex() for segment, _ in plan.segments],
         "snapshots_restored": [manifest.id for manifest in plan.manifests if manifest.id],
         "snapshots_lost": [
@@ -117,6 +119,10 @@ def _show(result: "RepairResult", dry_run: bool, most: int | None) -> None:
 def _lines(plan: "Plan") -> Iterator[str]:
     if plan.config:
         yield f"{plan.config}: made anew from the snapshots"
+    for name in plan.mended:
+        yield f"pack {name.hex()[:SHORT_ID]}: mended from its parity"
+    if plan.parity:
+        yield f"{count(len(plan.parity), 'pack')} without sound parity: it is made anew"
     for pack in plan.packs:
         yield _pack_line(pack)
     for segment, reason in plan.segments:
@@ -125,8 +131,8 @@ def _lines(plan: "Plan") -> Iterator[str]:
         yield _manifest_line(manifest)
     for snapshot in plan.vanished:
         yield f"snapshot {snapshot[:SHORT_ID]} is lost: its manifest has vanished"
-    for name, remedy in sorted(plan.remedies.items()):
-        yield f"object {name.hex()[:SHORT_ID]}: healed from {printable(os.fsencode(remedy.origin))}"
+    for healed, remedy in sorted(plan.remedies.items()):
+        yield f"object {healed.hex()[:SHORT_ID]}: healed from {printable(os.fsencode(remedy.origin))}"
 
 
 def _manifest_line(manifest: "ManifestRepair") -> str:

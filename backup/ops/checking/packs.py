@@ -110,7 +110,7 @@ def _tell(repository: Repository, wrong: dict[PackId, str], unlisted: list[PackI
             bad = (
                 name
                 for name in _bad_objects(repository, pack.id, pack.blocks)
-                if not _elsewhere(repository, name, pack.id)
+                if not _readable(repository, name)
             )
             report.found(f"pack {short(pack.id)}", reason, bad)
             report.leftovers -= pack.id in unlisted
@@ -133,14 +133,13 @@ def _described(
                 yield PackRecord(pack_id, size, read_pack_footer(repository.storage, pack_id, size))
 
 
-def _elsewhere(repository: Repository, name: ObjectId, pack: PackId) -> bool:
-    """Whether another pack gives the object."""
-    for place in repository.true_places(name):
-        if place.pack != pack:
-            with suppress(Damaged, OSError):
-                repository.reader.read_at(name, place)
-                return True
-    return False
+def _readable(repository: Repository, name: ObjectId) -> bool:
+    """Whether the object can be read all the same: from another pack, or mended from parity."""
+    try:
+        repository.reader.read(name)
+    except (Damaged, OSError):
+        return False
+    return True
 
 
 def _bad_objects(repository: Repository, pack: PackId, blocks: Iterable[BlockRecord]) -> Iterator[ObjectId]:

@@ -43,6 +43,7 @@ class Repack:
                 config.pack_size,
                 self._made.append,
                 condemned,
+                config.parity,
             )
             for kind in (BlockKind.DATA, BlockKind.TREE)
         }

@@ -1,8 +1,11 @@
 """Deleting condemned packs, once nobody can rely on them. `docs/design.md`, "Neighbours"."""
 
+from contextlib import suppress
+
 from backup.model.errors import ImbfsError
 from backup.model.ids import PackId
 from backup.objects.pack import pack_key
+from backup.objects.parity import parity_key
 from backup.ops.pruning.need import Holders, Need
 from backup.ops.pruning.survey import Survey
 from backup.repository import Repository
@@ -56,6 +59,9 @@ class Sweep:
         for pack in sorted(packs):
             self._require_lease()
             try:
+                # First, so that none is left alone.
+                with suppress(FileNotFoundError):
+                    storage.delete(parity_key(pack))
                 storage.delete(pack_key(pack))
             except FileNotFoundError:
                 continue

@@ -1,16 +1,19 @@
 """Carrying a plan out. Each step leaves a repository that the next repair goes on from, wherever it stops."""
 
+from contextlib import suppress
+
 from backup.model.errors import Damaged
-from backup.model.ids import ObjectId, PackId, SegmentId
+from backup.model.ids import ObjectId, PackId
 from backup.objects.pack import pack_key
-from backup.objects.segment import encode_segment, segment_key
+from backup.objects.parity import mended_pack, pack_files, write_parity, write_parts
+from backup.objects.segment import segment_key
 from backup.ops.checking.report import Monitor
 from backup.ops.rebuild_index import rebuild_index
 from backup.ops.repairing.plan import Plan
 from backup.repository import Repository, Writer
 from backup.repository.missing import write_missing
 from backup.repository.repository import QUARANTINE
-from backup.repository.writer import SEGMENT_PACKS, storing
+from backup.repository.writer import replace_segments, storing
 from backup.snapshots.manifest import manifest_key
 
 
@@ -20,15 +23,20 @@ def carry_out(repository: Repository, plan: Plan, monitor: Monitor) -> set[Objec
     What is sound is durable in new packs before a broken one is touched; what stays missing is noted before
     it could count as stored; and a broken pack is away before the segments that name it are.
     """
+    _mend(repository, plan)
     written, gone = _store(repository, plan, monitor)
     # A pack of which all was sound is the same pack again, and stands in the place of the broken one.
     broken = plan.broken - written
     with storing():
         write_missing(repository.storage, plan.missing | gone)
         for pack in plan.packs:
-            if pack.id in broken and not pack.missing:
-                _move_aside(repository, pack_key(pack.id))
-        _replace_segments(repository, plan, broken)
+            if pack.id in broken:
+                for key in pack_files(pack.id):
+                    with suppress(FileNotFoundError):
+                        _move_aside(repository, key)
+        replace_segments(repository, broken)
+        for segment, _ in plan.segments:
+            _move_aside(repository, segment_key(segment))
         _replace_manifests(repository, plan)
     if not plan.empty:
         repository.index.drop_snapshots(plan.vanished)
@@ -36,17 +44,14 @@ def carry_out(repository: Repository, plan: Plan, monitor: Monitor) -> set[Objec
     return gone
 
 
-def _replace_segments(repository: Repository, plan: Plan, broken: set[PackId]) -> None:
-    storage = repository.storage
-    outdated = [name for name, packs in plan.outdated.items() if any(pack.id in broken for pack in packs)]
-    sound = [pack for name in outdated for pack in plan.outdated[name] if pack.id not in broken]
-    for start in range(0, len(sound), SEGMENT_PACKS):
-        data = encode_segment(sound[start : start + SEGMENT_PACKS], repository.config.compression)
-        storage.put(segment_key(SegmentId(repository.name(data))), data)
-    for segment in outdated:
-        storage.delete(segment_key(segment))
-    for segment, _ in plan.segments:
-        _move_aside(repository, segment_key(segment))
+def _mend(repository: Repository, plan: Plan) -> None:
+    """Packs in their own place, by their parity; then parity where it is missing."""
+    storage, config = repository.storage, repository.config
+    with storing():
+        for pack in plan.mended:
+            write_parts(storage, pack_key(pack), mended_pack(storage, pack, config.hash))
+        for pack, size in plan.parity:
+            write_parity(storage, pack, size, config.parity)
 
 
 def _replace_manifests(repository: Repository, plan: Plan) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from backup.model.ids import ObjectId, PackId, SegmentId, SnapshotId
-from backup.objects.pack import PackRecord, Place
+from backup.objects.pack import Place
 
 
 @dataclass(frozen=True)
@@ -46,16 +46,17 @@ class Remedy:
 
 @dataclass
 class Plan:
-    """`segments`: damaged ones, with what is wrong. `outdated`: those that name a broken pack, and all packs
-    that they list. `vanished`: snapshots whose manifest is not there. `missing`: objects that stay so;
-    `reaches`: who needs them, snapshots and paths.
+    """`mended`: packs that their parity makes whole; `parity`: those that lack it, with their sizes in bytes.
+    `segments`: damaged ones, with what is wrong. `vanished`: snapshots without their manifest. `missing`:
+    objects that stay so; `reaches`: who needs them, snapshots and paths.
     """
 
     config: str = ""
     packs: list[BrokenPack] = field(default_factory=list)
     segments: list[tuple[SegmentId, str]] = field(default_factory=list)
-    outdated: dict[SegmentId, list[PackRecord]] = field(default_factory=dict)
     manifests: list[ManifestRepair] = field(default_factory=list)
+    mended: list[PackId] = field(default_factory=list)
+    parity: list[tuple[PackId, int]] = field(default_factory=list)
     vanished: list[SnapshotId] = field(default_factory=list)
     remedies: dict[ObjectId, Remedy] = field(default_factory=dict)
     missing: set[ObjectId] = field(default_factory=set)
@@ -69,5 +70,12 @@ class Plan:
     def empty(self) -> bool:
         """Nothing has to be done; something may be missing all the same."""
         return not (
-            self.config or self.packs or self.segments or self.manifests or self.vanished or self.remedies
+            self.config
+            or self.packs
+            or self.mended
+            or self.parity
+            or self.segments
+            or self.manifests
+            or self.vanished
+            or self.remedies
         )

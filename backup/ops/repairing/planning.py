@@ -1,12 +1,15 @@
 """Finding all that is wrong, and deciding what to do about it. Nothing is changed here."""
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 
-from backup.model.errors import Damaged
+from backup.model.errors import Damaged, ImbfsError
 from backup.model.ids import ObjectId, PackId, SegmentId
 from backup.objects.pack import BlockRecord, PackRecord, Place
+from backup.objects.parity import mended_pack
 from backup.objects.reader import read_pack_footer
 from backup.objects.salvage import sound_objects
+from backup.ops.checking.parity import has_parity
 from backup.ops.checking.reading import read_packs
 from backup.ops.checking.report import Monitor, Report
 from backup.ops.checking.snapshots import find_reached
@@ -25,10 +28,6 @@ def make_plan(
     plan = Plan()
     listed = _read_segments(repository, plan)
     _look_at_packs(repository, listed, plan, monitor)
-    broken = plan.broken
-    for segment, records in listed.items():
-        if any(record.id in broken for record in records):
-            plan.outdated[segment] = records
     plan.manifests = damaged_manifests(repository)
     plan.vanished = sorted(repository.missing_snapshots())
     _Search(repository, plan).run(Remedies(repository, other, sources), monitor)
@@ -55,6 +54,14 @@ def _look_at_packs(
         for read in read_packs(repository, sorted(stored), monitor.advance)
         if read.wrong
     }
+    plan.mended = [pack for pack in sorted(wrong) if _can_be_mended(repository, pack)]
+    wrong = {pack: reason for pack, reason in wrong.items() if pack not in plan.mended}
+    if repository.config.parity:
+        plan.parity = [
+            (pack, size)
+            for pack, size in sorted(stored.items())
+            if pack not in wrong and not has_parity(repository, pack)
+        ]
     records = [record for packs in listed.values() for record in packs]
     wrong |= {record.id: "the pack is missing" for record in records if record.id not in stored}
     told: dict[PackId, list[BlockRecord]] = {pack: [] for pack in wrong}
@@ -73,6 +80,14 @@ def _look_at_packs(
         }
         lost = len(names) - len(names & sound.keys()) - len(elsewhere)
         plan.packs.append(BrokenPack(pack, wrong[pack], pack not in stored, sound, lost))
+
+
+def _can_be_mended(repository: Repository, pack: PackId) -> bool:
+    try:
+        deque(mended_pack(repository.storage, pack, repository.config.hash), maxlen=0)
+    except (ImbfsError, OSError):
+        return False
+    return True
 
 
 def _own_footer(repository: Repository, pack: PackId, size: int) -> Iterable[BlockRecord]:
