@@ -348,7 +348,8 @@ def test_a_layer_lies_above_all_that_it_imports() -> None:
 def test_every_library_of_the_design_is_used_and_every_one_used_is_there() -> None:
     listed = {name for cells in rows(section(DESIGN, "Libraries"), "for") for name in cells[1].split(", ")}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    required = {re.split(r"[^\w-]", requirement)[0] for requirement in project["dependencies"]}
+    requirements = [*project["dependencies"], *project["optional-dependencies"]["parity"]]
+    required = {re.split(r"[^\w-]", requirement)[0] for requirement in requirements}
     assert listed == required
     assert set(PACKAGES) <= listed
 

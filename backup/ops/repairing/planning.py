@@ -26,27 +26,23 @@ def make_plan(
 ) -> Plan:
     """Reads every pack, and looks for the bytes of all that is missing."""
     plan = Plan()
-    listed = _read_segments(repository, plan)
-    _look_at_packs(repository, listed, plan, monitor)
+    _look_at_packs(repository, plan, monitor)
     plan.manifests = damaged_manifests(repository)
     plan.vanished = sorted(repository.missing_snapshots())
     _Search(repository, plan).run(Remedies(repository, other, sources), monitor)
     return plan
 
 
-def _read_segments(repository: Repository, plan: Plan) -> dict[SegmentId, list[PackRecord]]:
-    found = {}
+def _listed(repository: Repository, damaged: list[tuple[SegmentId, str]]) -> Iterator[PackRecord]:
+    """Of one segment at a time: all of them would take much memory."""
     for segment in repository.stored_segments():
         try:
-            found[segment] = repository.read_segment(segment)
+            yield from repository.read_segment(segment)
         except (Damaged, OSError) as error:
-            plan.segments.append((segment, str(error)))
-    return found
+            damaged.append((segment, str(error)))
 
 
-def _look_at_packs(
-    repository: Repository, listed: dict[SegmentId, list[PackRecord]], plan: Plan, monitor: Monitor
-) -> None:
+def _look_at_packs(repository: Repository, plan: Plan, monitor: Monitor) -> None:
     stored = dict(repository.stored_packs())
     monitor.step("packs", sum(stored.values()))
     wrong = {
@@ -62,10 +58,11 @@ def _look_at_packs(
             for pack, size in sorted(stored.items())
             if pack not in wrong and not has_parity(repository, pack)
         ]
-    records = [record for packs in listed.values() for record in packs]
-    wrong |= {record.id: "the pack is missing" for record in records if record.id not in stored}
     told: dict[PackId, list[BlockRecord]] = {pack: [] for pack in wrong}
-    for record in records:
+    for record in _listed(repository, plan.segments):
+        if record.id not in stored:
+            wrong[record.id] = "the pack is missing"
+            told.setdefault(record.id, [])
         if record.id in told:
             told[record.id] += record.blocks
     for pack in wrong.keys() & stored.keys():
