@@ -160,3 +160,23 @@ def test_memory_is_read_of_a_real_process() -> None:
     sums = memory([os.getpid()])
     assert sums["pss"] >= sums["private"] > 1_000_000
     assert memory([]) == {"private": 0, "anonymous": 0, "pss": 0}
+
+
+def test_scale_prints_a_row_for_each_number(tmp_path: Path) -> None:
+    result = subprocess.run(
+        [
+            sys.executable,
+            ROOT / "scripts/bench",
+            "scale",
+            "--files=30",
+            "--snapshots=1,2",
+            "--data",
+            tmp_path,
+        ],
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr
+    rows = [line.split("|")[1].strip() for line in result.stdout.splitlines() if line]
+    assert {"30", "30, in one directory", "1", "2"} <= set(rows)
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith("scale-")] == []

@@ -46,8 +46,8 @@ PLACES = (
     "/tmp",
     "/usr/src",
 )
-#: Options of `scripts/bench`, which has a page of its own.
-BENCH_PAGE = ROOT / "docs/performance.md"
+#: Where the options of `scripts/bench` are told.
+BENCH_PAGES = (ROOT / "docs/performance.md", ROOT / "docs/scale.md")
 #: One word a thing: docs/design.md has the words that stand in their place.
 SYNONYMS = re.compile(
     r"\b(archives?|vaults?|backup sets?|(restore|recovery) points?|checkpoints?|data ?stores?|blobs?"
@@ -200,7 +200,7 @@ def bench_options() -> set[str]:
         subprocess.run(
             [sys.executable, ROOT / "scripts/bench", verb, "--help"], capture_output=True, text=True
         )
-        for verb in ("mount", "backup", "table")
+        for verb in ("mount", "backup", "scale", "table")
     ]
     return {option for result in shown for option in re.findall(r"--[a-z][a-z_-]*", result.stdout)}
 
@@ -209,7 +209,7 @@ def bench_options() -> set[str]:
 def test_an_option_in_running_text_exists(document: Path) -> None:
     """A long option in a code span that begins with `imbfs` or with the option itself."""
     known = {option for command in COMMANDS for option in options_of(command_parser(command))} | {"--version"}
-    if document == BENCH_PAGE:
+    if document in BENCH_PAGES:
         known |= bench_options()
     for span in re.findall(r"`([^`\n]+)`", without_code(document.read_text())):
         words = span.split()

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
-from scripts.benchmarks import backing, caches, mounting
+from scripts.benchmarks import backing, caches, mounting, scaling
 from scripts.benchmarks.data import QUICK, NoData, Sizes
 from scripts.benchmarks.programs import Program, present
 from scripts.benchmarks.report import DISK, IMBFS, Report
@@ -27,6 +27,9 @@ def main(arguments: Sequence[str]) -> int:
     if given.verb == "table":
         for file in given.files:
             print(Report.load(file).markdown())
+        return 0
+    if given.verb == "scale":
+        scaling.scale(given.data or default_data(), given.files, given.snapshots)
         return 0
     sections = list(mounting.SECTIONS if given.verb == "mount" else backing.SECTIONS)
     unknown = set(given.only or ()) - set(sections)
@@ -58,6 +61,10 @@ def make_parser() -> argparse.ArgumentParser:
     mount.add_argument("--seconds", type=float, default=5, help="how long each random reading lasts (5)")
     mount.add_argument("--sample", type=int, default=500, help="files opened one by one (500)")
     mount.add_argument(f"--{PEERS[2]}", metavar="PATH", help="where squashfuse_ll is")
+    scale = verbs.add_parser("scale", help="how the cost of a backup grows with files and snapshots")
+    scale.add_argument("--data", type=Path, metavar="DIR", help="where trees are made and kept")
+    scale.add_argument("--files", type=_numbers, metavar="N,…", default=[10_000, 100_000, 1_000_000])
+    scale.add_argument("--snapshots", type=_numbers, metavar="N,…", default=[1, 100, 1000])
     table = verbs.add_parser("table", help="print the tables of earlier runs again")
     table.add_argument("files", nargs="+", type=Path, metavar="JSON")
     return parser
@@ -92,6 +99,10 @@ def _add_common(verb: argparse.ArgumentParser) -> None:
 
 def _words(text: str) -> list[str]:
     return [word for word in text.split(",") if word]
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(word) for word in _words(text)]
 
 
 def bench(given: argparse.Namespace) -> int:
