@@ -129,6 +129,7 @@ WRONG = [
     ["--keep-daily", "many"],
     ["--keep-within", "5 days"],
     ["--group-by", "user", "--keep-last", "1"],
+    ["--keep-tag", ""],
 ]
 
 

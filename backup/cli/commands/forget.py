@@ -12,6 +12,7 @@ from backup.cli.selecting import add_filters, filter_of
 from backup.model.duration import Duration, parse_duration
 from backup.model.errors import ImbfsError, UsageError
 from backup.model.ids import SHORT_ID
+from backup.model.labels import require_tag
 from backup.model.retention import PERIODS, GroupBy, Policy
 from backup.model.selector import parse_selector
 from backup.model.text import to_name
@@ -131,8 +132,11 @@ def _tell(context: Context, plan: "Plan", dry_run: bool, by_policy: bool) -> Non
 
 
 def _policy(arguments: argparse.Namespace) -> Policy | None:
-    """None where no rule is given."""
+    """None where no rule is given. Raises `UsageError`."""
     given = vars(arguments)
+    for tag in arguments.keep_tag:
+        # An empty variable in a script must not read as a policy that keeps nothing.
+        require_tag(tag)
     policy = Policy(
         last=arguments.keep_last or 0,
         periods={period: n for period in PERIODS if (n := given[f"keep_{period}"]) is not None},
