@@ -34,11 +34,14 @@ class Faults:
         self._faults: list[Fault] = []
         self._counts: list[int] = []
         self.seen: dict[str, int] = defaultdict(int)
+        #: How many operations were made to fail, to be short or to wait.
+        self.hits = 0
 
     def set(self, faults: list[Fault]) -> None:
         self._faults = faults
         self._counts = [0] * len(faults)
         self.seen.clear()
+        self.hits = 0
 
     async def meet(self, operation: str, path: str) -> bool:
         """Raises the error of the first fault that is met; True where a write is to be short instead."""
@@ -50,6 +53,7 @@ class Faults:
             hit = self._counts[number] - fault.nth
             if hit < 0 or (fault.times and hit >= fault.times):
                 continue
+            self.hits += 1
             if fault.delay:
                 await trio.sleep(fault.delay)
             if fault.short and hit == 0 and operation == "write":
@@ -342,7 +346,7 @@ def _obeyed(operations: PassThrough, command: dict[str, Any]) -> Any:
         return len(operations.steps)
     if "faults" in command:
         operations.faults.set([Fault(tuple(operations_), *rest) for operations_, *rest in command["faults"]])
-    return dict(operations.faults.seen)
+    return [operations.faults.hits, operations.faults.seen]
 
 
 async def _serve(operations: PassThrough) -> None:

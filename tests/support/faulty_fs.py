@@ -73,9 +73,15 @@ class FaultyFs:
 
     def counts(self) -> dict[str, int]:
         """How often each operation was asked for since the last `fail`."""
-        counts = self._ask({})
+        counts = self._ask({})[1]
         assert isinstance(counts, dict)
         return counts
+
+    def hits(self) -> int:
+        """How many operations the faults have hit since the last `fail`."""
+        hits = self._ask({})[0]
+        assert isinstance(hits, int)
+        return hits
 
     def take(self) -> list[Step]:
         """What was recorded since the last time."""
