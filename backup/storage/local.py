@@ -122,7 +122,7 @@ class _OpenFile:
         self.descriptor = os.open(path, flags)
 
     def __del__(self) -> None:
-        with contextlib.suppress(AttributeError):
+        with contextlib.suppress(AttributeError, OSError):
             os.close(self.descriptor)
 
 

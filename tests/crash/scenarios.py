@@ -18,6 +18,8 @@ class Scenario(NamedTuple):
     command: Callable[[InProcess, Path], list[str | Path]]
     #: What the command may take away: all other snapshots must stay, byte for byte.
     removes: Callable[[InProcess], set[str]] = lambda imbfs: set()
+    #: What is damaged before: until the command has completed, a check says so.
+    damaged: bool = False
 
 
 def build_source(root: Path) -> Path:
@@ -110,7 +112,7 @@ SCENARIOS = {
         lambda imbfs, source: ["rewrite", "latest", "--exclude", "one"],
     ),
     "prune": Scenario(forgotten, lambda imbfs, source: ["prune", "--max-unused", "0"]),
-    "repair": Scenario(damaged, lambda imbfs, source: ["repair"]),
+    "repair": Scenario(damaged, lambda imbfs, source: ["repair"], damaged=True),
     "index-rebuild": Scenario(killed_before, lambda imbfs, source: ["index", "rebuild"]),
 }
 

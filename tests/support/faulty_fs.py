@@ -6,6 +6,7 @@
 What is in `backing` shows at `mountpoint`.
 """
 
+import gc
 import json
 import os
 import pickle
@@ -42,6 +43,8 @@ class FaultyFs:
         return self
 
     def __exit__(self, *_: object) -> None:
+        # As the end of a process would: what this one has open on it, and has let go of, is closed.
+        gc.collect()
         self._input.close()
         try:
             self._process.wait(10)

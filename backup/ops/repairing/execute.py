@@ -38,7 +38,9 @@ def carry_out(repository: Repository, plan: Plan, monitor: Monitor) -> set[Objec
         for segment, _ in plan.segments:
             _move_aside(repository, segment_key(segment))
         _replace_manifests(repository, plan)
-    if not plan.empty:
+    # What a killed repair left: its segment was away, and the one in its place not there yet.
+    unlisted = next(repository.unlisted_packs(), None) is not None
+    if not plan.empty or unlisted:
         repository.index.drop_snapshots(plan.vanished)
         rebuild_index(repository)
     return gone
