@@ -1,6 +1,7 @@
 """A storage in a directory of this machine's file systems."""
 
 import contextlib
+import errno
 import os
 import secrets
 import threading
@@ -136,6 +137,7 @@ class LocalStaged:
         self._published = published
         self._root = root
         self._directories = durable
+        refuse_links(root, root / STAGING)
         make_directory(root / STAGING)
         self._path = root / STAGING / secrets.token_hex(16)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -153,11 +155,13 @@ class LocalStaged:
         if durable:
             os.fsync(self._descriptor)
             self._close()
+            refuse_links(self._root, target.parent)
             self._require_directory(target.parent)
             os.replace(self._path, target)
             sync_directory(target.parent)
         else:
             self._close()
+            refuse_links(self._root, target.parent)
             make_directory(target.parent)
             os.replace(self._path, target)
         self._published(key)
@@ -178,6 +182,15 @@ class LocalStaged:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+
+def refuse_links(root: Path, path: Path) -> None:
+    """Raises OSError where a directory below `root`, on the way to `path`, is a link: what is written would
+    go where the link leads."""
+    while path != root:
+        if path.is_symlink():
+            raise OSError(errno.ELOOP, f"{path} is a link, and nothing is written through it")
+        path = path.parent
 
 
 def make_directory(path: Path) -> None:

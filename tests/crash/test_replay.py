@@ -104,7 +104,7 @@ def end_processes(repository: Path) -> None:
     """The processes that hold leases have ended: in truth they are this one."""
     for lease in repository.glob("leases/*"):
         # One that a power cut took the bytes of tells nothing.
-        with suppress(json.JSONDecodeError):
+        with suppress(ValueError):
             held = json.loads(lease.read_bytes())
             held["process"]["start"] = 0
             lease.chmod(0o600)
