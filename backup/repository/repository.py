@@ -165,7 +165,13 @@ class Repository:
 
     def read_segment(self, segment: SegmentId) -> list[PackRecord]:
         """Raises `Damaged`, or OSError."""
-        return decode_segment(self.storage.read(segment_key(segment)), segment, self.name)
+        try:
+            data = self.storage.read(segment_key(segment))
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                raise Damaged(f"index segment {segment.hex()[:12]} is a link") from None
+            raise
+        return decode_segment(data, segment, self.name)
 
     def _load_segment(self, segment: SegmentId) -> list[PackRecord] | None:
         try:

@@ -2,12 +2,17 @@
 
 import argparse
 import os
+from typing import TYPE_CHECKING
 
 from backup.cli import exits
 from backup.cli.context import Context
 from backup.cli.output import write
 from backup.cli.selecting import add_filters, find_target
-from backup.model.errors import NotFound
+from backup.model.errors import Damaged, NotFound
+from backup.model.ids import ObjectId
+
+if TYPE_CHECKING:
+    from backup.repository import Repository
 
 SUMMARY = "write a file of a snapshot to stdout"
 
@@ -34,6 +39,13 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
                 for at in range(start, extent.end, PIECE):
                     write(bytes(min(PIECE, extent.end - at)))
             else:
-                write(repository.reader.read(extent.chunk))
+                write(_chunk(repository, extent.chunk, extent.end - start))
             start = extent.end
     return exits.DONE
+
+
+def _chunk(repository: "Repository", name: ObjectId, length: int) -> bytes | memoryview:
+    data = repository.reader.read(name)
+    if len(data) != length:
+        raise Damaged("a chunk does not have the length that the file's list of chunks says")
+    return data

@@ -81,10 +81,19 @@ class _Trees:
         if any(name in self._report.bad for name in lists):
             return None
         entry = decode_entry(page, position, self._read)
+        start = 0
         for extent in entry.extents:
             if extent.chunk is not None:
-                self._require(extent.chunk)
+                self._require_chunk(extent.chunk, extent.end - start)
+            start = extent.end
         return entry.tree
+
+    def _require_chunk(self, chunk: ObjectId, length: int) -> None:
+        place = self._place(chunk)
+        if place is not None and place.length != length:
+            self._report.found(
+                f"object {short(chunk)}", f"a file takes it for {length} bytes, and it has {place.length}"
+            )
 
     def _damaged_tree(self, tree: ObjectId, error: Exception) -> None:
         if tree not in self._report.bad:
@@ -96,8 +105,12 @@ class _Trees:
         return self._repository.tree(tree)
 
     def _require(self, object_id: ObjectId) -> bool:
+        return self._place(object_id) is not None
+
+    def _place(self, object_id: ObjectId) -> Place | None:
+        """None where the object is missing or damaged; it is told then."""
         if object_id in self._report.bad:
-            return False
+            return None
         place = self._repository.index.place(object_id)
         if place is None:
             place = self._repository.unlisted().get(object_id)
@@ -105,7 +118,7 @@ class _Trees:
                 self._tell_unlisted(place)
         if place is None:
             self._report.found(f"object {short(object_id)}", "the object is missing", [object_id])
-        return place is not None
+        return place
 
     def _tell_unlisted(self, place: Place) -> None:
         if place.pack not in self._unlisted_told:
