@@ -21,20 +21,31 @@ SUMMARY = "copy a snapshot, or what one changed, to plain files"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", metavar="SNAPSHOT[:PATH]", help="a snapshot, and a path in it; or A..B")
-    parser.add_argument("directory", metavar="DIR", help="a new or empty directory")
+    parser.add_argument("directory", metavar="DIR", nargs="?", help="a new or empty directory")
     parser.add_argument(
         "--increment", action="store_true", help="what the snapshot changed: files/, deleted/, changes.jsonl"
+    )
+    parser.add_argument("--tar", metavar="FILE", help="write a tar file; - for stdout")
+    parser.add_argument(
+        "--volume-size",
+        metavar="N",
+        help="write volumes of at most this size, such as 4G, and an index of them",
     )
     add_filters(parser)
 
 
 def run(context: Context, arguments: argparse.Namespace) -> int:
     from backup.cli.progress import restore_progress
+    from backup.cli.tar import run_tar
     from backup.ops.backup import repository_identity
     from backup.ops.restore import RestoreOptions
 
+    if arguments.tar is not None:
+        return run_tar(context, arguments)
     if not arguments.directory:
-        raise UsageError("name a directory")
+        raise UsageError("name a directory, or with --tar a file")
+    if arguments.volume_size is not None:
+        raise UsageError("--volume-size is for --tar")
     target = os.fsencode(os.path.abspath(arguments.directory))
     with context.open_repository() as repository:
         refuse_repository(repository, target)
