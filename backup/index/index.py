@@ -1,11 +1,12 @@
 """The index of one repository, in one LMDB file.
 
-Tables: `objects` (object → place), `packs` (number → pack), `segments` (segment → its packs'
-numbers), `trees` (tree → its bytes, compressed), `snapshots` (ids seen), `meta`. `docs/format.md`, "Index".
+Tables: `objects` (object → place), `packs` (number → pack), `numbers` (pack → number and count of
+objects), `segments` (segment → its packs' numbers), `trees` (tree → its bytes, compressed), `snapshots` (ids
+seen), `meta`. `docs/format.md`, "Index".
 """
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -21,13 +22,15 @@ if TYPE_CHECKING:
 
     from backup.index.file import Tables
 
-SCHEMA = b"imbfs index 3"
+SCHEMA = b"imbfs index 4"
 #: LMDB takes a page again only two transactions after the one that freed it.
 SETTLING = 3
 _PLACE = struct.Struct("<IIIIIIB")
 _NUMBER = struct.Struct(">I")
+#: Number of a pack, count of its objects.
+_COUNTED = struct.Struct(">II")
 
-TABLES = ("meta", "objects", "packs", "segments", "snapshots", "trees")
+TABLES = ("meta", "numbers", "objects", "packs", "segments", "snapshots", "trees")
 #: A longer tree is read from its pack. A longer value is damage.
 MAX_TREE = TAIL - (1 << 20)
 #: Rows read in one transaction where all are gone through.
@@ -176,6 +179,13 @@ class Index:
         except Damaged:
             return None
 
+    def lacks_trees(self, trees: Iterable[ObjectId]) -> bool:
+        """Whether any of these is not kept."""
+        asked = list(trees)
+        return self._file.read(
+            lambda txn, tables: any(txn.get(name, db=tables["trees"]) is None for name in asked)
+        )
+
     def trees(self) -> Iterator[ObjectId]:
         """The names of all trees that are kept, in order."""
         return map(ObjectId, self._keys("trees"))
@@ -208,32 +218,35 @@ class Index:
         packs, rows_of_trees = list(packs), _rows_of_trees(trees)
 
         def add(txn: "lmdb.Transaction[bytes]", tables: "Tables") -> None:
-            number = _next_number(txn, tables)
             numbers: list[bytes] = []
             rows: list[tuple[bytes, bytes]] = []
             for pack in packs:
-                txn.put(_NUMBER.pack(number), pack.id, db=tables["packs"])
+                number = _number_of(txn, tables, pack)
                 rows += [(name, _row(number, place)) for name, place in places(pack)]
                 numbers.append(_NUMBER.pack(number))
-                number += 1
             with txn.cursor(tables["objects"]) as cursor:
                 cursor.putmulti(sorted(rows), overwrite=True)
             with txn.cursor(tables["trees"]) as cursor:
                 cursor.putmulti(rows_of_trees, overwrite=True)
             txn.put(segment, b"".join(numbers), db=tables["segments"])
-            txn.put(b"next", _NUMBER.pack(number), db=tables["meta"])
 
         self._file.write(add)
 
     def begin_sync(self, standing: set[SegmentId]) -> list[SegmentId]:
         """The segments still to be added, given those that stand in the repository."""
         self._file.follow()
-        known = self.segments()
-        if known - standing:
-            # Its objects may lie in another segment's packs as well: only a rebuild tells.
-            self.clear()
-            known = set()
-        return sorted(standing - known)
+        return sorted(standing - self.segments())
+
+    def end_sync(self, standing: set[SegmentId], listed: Callable[[], Iterable[PackRecord]]) -> bool:
+        """Drops what segments told that have gone, and no other tells. Call it when the new ones are added.
+
+        `listed` gives the packs of the standing segments: asked where one of them may hold what a pack
+        held that goes. Returns whether anything was dropped.
+        """
+        if self.segments() <= standing:
+            return False
+        self._file.write(partial(_drop_segments, standing, listed))
+        return True
 
     # Snapshots seen, so that a manifest that vanishes is noticed
 
@@ -299,11 +312,80 @@ def _rows_of_trees(trees: Iterable[tuple[ObjectId, bytes]]) -> list[tuple[Object
     return sorted(row for row in rows if len(row[1]) <= MAX_TREE)
 
 
-def _next_number(txn: "lmdb.Transaction[bytes]", tables: "Tables") -> int:
+def _number_of(txn: "lmdb.Transaction[bytes]", tables: "Tables", pack: PackRecord) -> int:
+    """The number that the pack has, or gets."""
+    known = txn.get(pack.id, db=tables["numbers"])
+    if known is not None and len(known) == _COUNTED.size:
+        return int(_COUNTED.unpack(known)[0])
     value = txn.get(b"next", db=tables["meta"], default=bytes(_NUMBER.size))
     if len(value) != _NUMBER.size or txn.get(value, db=tables["packs"]) is not None:
         raise DamagedFile("its number of packs is wrong")
-    return int(_NUMBER.unpack(value)[0])
+    number = int(_NUMBER.unpack(value)[0])
+    txn.put(_NUMBER.pack(number), pack.id, db=tables["packs"])
+    txn.put(
+        pack.id,
+        _COUNTED.pack(number, sum(len(block.objects) for block in pack.blocks)),
+        db=tables["numbers"],
+    )
+    txn.put(b"next", _NUMBER.pack(number + 1), db=tables["meta"])
+    return number
+
+
+def _drop_segments(
+    standing: set[SegmentId],
+    listed: Callable[[], Iterable[PackRecord]],
+    txn: "lmdb.Transaction[bytes]",
+    tables: "Tables",
+) -> None:
+    """In one transaction: nobody is to see an object missing that a pack still holds."""
+    kept: set[bytes] = set()
+    gone: set[bytes] = set()
+    vanished = []
+    for segment, row in txn.cursor(tables["segments"]):
+        (kept if segment in standing else gone).update(
+            row[at : at + _NUMBER.size] for at in range(0, len(row), _NUMBER.size)
+        )
+        if segment not in standing:
+            vanished.append(segment)
+    for segment in vanished:
+        txn.delete(segment, db=tables["segments"])
+    gone -= kept
+    if gone:
+        _drop_packs(gone, txn, tables)
+        _restore_places(listed, txn, tables)
+
+
+def _drop_packs(numbers: set[bytes], txn: "lmdb.Transaction[bytes]", tables: "Tables") -> None:
+    """With all objects whose place is in one of them, and their trees."""
+    for number in numbers:
+        pack = txn.get(number, db=tables["packs"])
+        txn.delete(number, db=tables["packs"])
+        if pack is not None:
+            txn.delete(pack, db=tables["numbers"])
+    # A place has its number in another order of bytes.
+    marks = {number[::-1] for number in numbers}
+    names = [name for name, row in txn.cursor(tables["objects"]) if row[: _NUMBER.size] in marks]
+    for name in names:
+        txn.delete(name, db=tables["objects"])
+        txn.delete(name, db=tables["trees"])
+
+
+def _restore_places(
+    listed: Callable[[], Iterable[PackRecord]], txn: "lmdb.Transaction[bytes]", tables: "Tables"
+) -> None:
+    """Where packs hold more objects than there are places, one that went may have had another copy."""
+    held = sum(
+        _COUNTED.unpack(row)[1] for _, row in txn.cursor(tables["numbers"]) if len(row) == _COUNTED.size
+    )
+    if held == txn.stat(tables["objects"])["entries"]:
+        return
+    for pack in listed():
+        known = txn.get(pack.id, db=tables["numbers"])
+        if known is not None and len(known) == _COUNTED.size:
+            number = _COUNTED.unpack(known)[0]
+            rows = sorted((name, _row(number, place)) for name, place in places(pack))
+            with txn.cursor(tables["objects"]) as cursor:
+                cursor.putmulti(rows, overwrite=False)
 
 
 def _put_settled(mark: bytes, txn: "lmdb.Transaction[bytes]", tables: "Tables") -> None:

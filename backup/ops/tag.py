@@ -32,21 +32,26 @@ def tag(repository: Repository, snapshot_id: SnapshotId, change: LabelChange) ->
     The new manifest takes the place of the old one as a whole. Raises `NotFound` where the snapshot
     was forgotten meanwhile, `Damaged`, `CannotStore`.
     """
-    # A writer's: a snapshot that is forgotten meanwhile comes back with its new labels, whole.
+    snapshot = _read(repository, snapshot_id)[0]
+    # Both a writer's and a reader's: one that is forgotten meanwhile comes back with its labels, whole.
     with storing():
-        lease = take_writer_lease(repository.storage, "tag")
+        lease = take_writer_lease(repository.storage, "tag", [snapshot])
     with lease:
         return _tag(repository, snapshot_id, change)
 
 
 def _tag(repository: Repository, snapshot_id: SnapshotId, change: LabelChange) -> Snapshot:
-    try:
-        data = repository.storage.read(manifest_key(snapshot_id))
-    except FileNotFoundError:
-        raise NotFound(f"snapshot {snapshot_id[:SHORT_ID]} was forgotten meanwhile") from None
-    snapshot = decode_manifest(data, snapshot_id, repository.name)
+    snapshot, data = _read(repository, snapshot_id)
     labels = changed(snapshot.labels, change)
     if labels != snapshot.labels:
         with storing():
             repository.storage.put(manifest_key(snapshot_id), relabel_manifest(data, labels, repository.name))
     return Snapshot(snapshot_id, snapshot.body, labels)
+
+
+def _read(repository: Repository, snapshot_id: SnapshotId) -> tuple[Snapshot, bytes]:
+    try:
+        data = repository.storage.read(manifest_key(snapshot_id))
+    except FileNotFoundError:
+        raise NotFound(f"snapshot {snapshot_id[:SHORT_ID]} was forgotten meanwhile") from None
+    return decode_manifest(data, snapshot_id, repository.name), data

@@ -151,9 +151,9 @@ def standing_leases(storage: Storage) -> dict[str, Lease | None]:
     return found
 
 
-def take_writer_lease(storage: Storage, command: str) -> HeldLease:
+def take_writer_lease(storage: Storage, command: str, snapshots: Iterable[Snapshot] = ()) -> HeldLease:
     """Look at what stands afterwards. Raises OSError where it cannot be written."""
-    return take_lease(storage, "writer", command, seen=condemned_notes(storage))
+    return take_lease(storage, "writer", command, condemned_notes(storage), snapshots)
 
 
 def living_leases(storage: Storage, now: int) -> dict[str, Lease]:

@@ -145,11 +145,18 @@ class Repository:
             self._synced = time.monotonic()
 
     def _take_in_segments(self) -> None:
-        for segment in self.index.begin_sync(set(self.stored_segments())):
-            self._others = None
-            if (packs := self._load_segment(segment)) is not None:
-                self.index.add_segment(segment, packs)
-                self._index_trees(packs)
+        for _ in range(SYNC_TRIES):
+            standing = set(self.stored_segments())
+            for segment in self.index.begin_sync(standing):
+                if (packs := self._load_segment(segment)) is not None:
+                    self._others = None
+                    self.index.add_segment(segment, packs)
+                    self._index_trees(packs)
+            if self.index.end_sync(standing, lambda: self._listed_packs(standing)):  # noqa: B023
+                self._others = None
+            # Prune may have put others in their place meanwhile.
+            if standing <= set(self.stored_segments()):
+                break
 
     def _ask(self, question: Callable[[], T]) -> T:
         """What the index answers; it is asked again where it turned out damaged meanwhile."""
@@ -189,7 +196,7 @@ class Repository:
         """So that a mount of what another machine wrote is as quick. Damage is met when read."""
         for pack in packs:
             for block in pack.blocks:
-                if block.kind == BlockKind.TREE:
+                if block.kind == BlockKind.TREE and self.index.lacks_trees(name for name, _ in block.objects):
                     with suppress(Damaged, OSError):
                         self.index.add_trees(self.read_tree_block(pack.id, block.offset, block.size))
 
@@ -199,17 +206,28 @@ class Repository:
         if place is None:
             if self.index.replaced != self._filled or time.monotonic() - self._synced > RESYNC_SECONDS:
                 self.sync_index()
-            places = self.true_places(object_id)
-            place = places[0] if places else None
+            place = next(self.true_places(object_id), None)
         return place
 
-    def true_places(self, object_id: ObjectId) -> list[Place]:
-        """All places of an object by the segments and the packs' own footers, whatever the index says."""
+    def true_places(self, object_id: ObjectId) -> Iterator[Place]:
+        """All places of an object by the segments and the packs' own footers, whatever the index says.
+
+        The first ones are quickly told; for the others, all segments are read, once.
+        """
+        with self._lock:
+            if self.index.segments() != set(self.stored_segments()) - self._told:
+                # As after a prune by another machine: it has moved what the index says is elsewhere.
+                self.sync_index()
+            places = [self.index.place(object_id), self.unlisted().get(object_id)]
+        yield from filter(None, places)
         with self._lock:
             if self._others is None:
                 self.compare_index()
-            places = [self.index.place(object_id), self.unlisted().get(object_id)]
-            return [place for place in places if place] + (self._others or {}).get(object_id, [])
+                places = [self.index.place(object_id)]
+            else:
+                places = []
+            places += (self._others or {}).get(object_id, [])
+        yield from filter(None, places)
 
     def compare_index(self) -> None:
         """Compares the index with all segments, and makes it anew where it is wrong."""
@@ -225,8 +243,9 @@ class Repository:
             known = self.index.segments()
             others, wrong = compare_index(self.index, partial(self._listed_packs, known))
             # Another process may have changed the index meanwhile.
-            if not wrong or known == self.index.segments():
+            if not wrong or known == self.index.segments() <= set(self.stored_segments()):
                 return others, wrong
+            self.sync_index()
 
     def examine_index(self) -> None:
         """Looks at every page, place and tree of the index; what is wrong is added to `index_damage`."""

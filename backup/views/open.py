@@ -1,7 +1,7 @@
 """From snapshots to the view that shows them."""
 
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from backup.model.errors import NotFound
 from backup.model.inode import Statistics
@@ -54,9 +54,13 @@ def open_repository(
     layout: str = "",
     options: Options | None = None,
     chosen: Callable[[Snapshot], bool] = lambda _: True,
+    hold: Callable[[Iterable[Snapshot]], None] = lambda _: None,
 ) -> InodeView:
-    """The view of all chosen snapshots. `layout` is "" or "shadow" (for Samba's shadow_copy2)."""
-    shown = Shown(repository, options or Options(), chosen)
+    """The view of all chosen snapshots. `layout` is "" or "shadow" (for Samba's shadow_copy2).
+
+    `hold` is told of snapshots before what they hold is shown.
+    """
+    shown = Shown(repository, options or Options(), chosen, hold=hold)
     return InodeView(repository_node(shown, layout), Statistics(0, 0))
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from datetime import UTC
 from typing import TypeVar
 
+from backup.model.errors import NotFound
 from backup.model.ids import SHORT_ID, SnapshotId
 from backup.repository import Repository
 from backup.repository.config import KEY
@@ -39,7 +40,10 @@ class Shown:
         options: Options,
         chosen: Callable[[Snapshot], bool] = lambda _: True,
         clock: Callable[[], float] = time.monotonic,
+        hold: Callable[[Iterable[Snapshot]], None] = lambda _: None,
     ) -> None:
+        """`hold` is told of snapshots before what they hold is shown; it raises `NotFound` for one gone."""
+        self._hold = hold
         self._chosen = chosen
         self.repository = repository
         self.directories = Directories(repository)
@@ -65,8 +69,14 @@ class Shown:
         except OSError as error:
             raise OSError(errno.EIO, f"{self.repository.path} cannot be read: {error.strerror}") from None
 
+    def hold(self, *snapshots: Snapshot) -> None:
+        try:
+            self._hold(snapshots)
+        except NotFound as error:
+            raise FileNotFoundError(errno.ENOENT, str(error)) from None
+
     def scope(self, snapshot: Snapshot) -> Scope:
-        return Scope(self.directories, snapshot.id, self.options)
+        return Scope(self.directories, snapshot.id, self.options, lambda: self.hold(snapshot))
 
     def node(self, snapshot: Snapshot, path: bytes = b"") -> SnapshotNode:
         """The snapshot's root, or what it has at `path`, as at the source. Raises OSError."""
@@ -208,6 +218,7 @@ def _increments(shown: Shown) -> Folder:
 def increment_of(shown: Shown, snapshot: Snapshot) -> Folder:
     """What a snapshot changed against its parent, or the one before it where that was forgotten."""
     before = previous(snapshot, shown.snapshots())
+    shown.hold(snapshot, *([before] if before else []))
     read = shown.repository.tree
     return increment_folder(
         shown.scope(before or snapshot),
@@ -219,8 +230,13 @@ def increment_of(shown: Shown, snapshot: Snapshot) -> Folder:
 
 
 def _versions(shown: Shown) -> Folder:
+    def listed() -> list[tuple[bytes, Scope, Snapshot]]:
+        snapshots = shown.snapshots()
+        shown.hold(*snapshots)
+        return [(time_name(snapshot), shown.scope(snapshot), snapshot) for snapshot in snapshots]
+
     return versions_folder(
-        lambda: [(time_name(snapshot), shown.scope(snapshot), snapshot) for snapshot in shown.snapshots()],
+        listed,
         shown.snapshots,
         shown.repository.tree,
         NAMES,

@@ -68,9 +68,17 @@ class Scope:
     The names of one hard-linked file share the inode of the name met first.
     """
 
-    __slots__ = ("_links", "directories", "options", "snapshot")
+    __slots__ = ("_links", "directories", "enter", "options", "snapshot")
 
-    def __init__(self, directories: Directories, snapshot: SnapshotId, options: "Options") -> None:
+    def __init__(
+        self,
+        directories: Directories,
+        snapshot: SnapshotId,
+        options: "Options",
+        enter: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`enter` is called whenever a directory is entered; it may raise OSError."""
+        self.enter = enter
         self.directories = directories
         self.snapshot = snapshot
         self.options = options
@@ -154,6 +162,7 @@ class SnapshotNode:
     def enter(self) -> Folder:
         if not stat.S_ISDIR(self._mode):
             not_a_directory()
+        self._scope.enter()
         return SnapshotFolder(self._scope, self._page.ref(self._position)[0])
 
     # Virtual attributes

@@ -84,26 +84,53 @@ def test_only_segments_that_are_new_are_still_to_be_added(index: Index) -> None:
     assert index.place(object_in("a")) is not None
 
 
-def test_when_a_segment_has_vanished_all_others_are_added_anew(index: Index) -> None:
+def sync(index: Index, standing: dict[str, list[PackRecord]]) -> None:
+    """As a repository does it that has these segments."""
+    segments = {segment(label): packs for label, packs in standing.items()}
+    for new in index.begin_sync(set(segments)):
+        index.add_segment(new, segments[new])
+    index.end_sync(set(segments), lambda: [pack for packs in segments.values() for pack in packs])
+
+
+def test_what_only_a_vanished_segment_told_is_dropped_with_its_trees(index: Index) -> None:
     for label in "ab":
-        index.add_segment(segment(label), [pack_of(label)], [(name(label.encode()), b"tree")])
-    assert index.begin_sync({segment("b")}) == [segment("b")]
-    assert index.place(object_in("a")) is None
+        trees = [(object_in(label), b"tree")]
+        index.add_segment(segment(label), [pack_of(label)], trees)
+    sync(index, {"b": [pack_of("b")]})
+    assert (index.place(object_in("a")), index.tree(object_in("a"))) == (None, None)
+    assert index.packs() == {pack_of("b").id}
+    assert (index.place(object_in("b")), index.tree(object_in("b"))) != (None, None)
+
+
+def test_a_pack_that_another_segment_lists_now_keeps_its_places(index: Index) -> None:
+    """As when prune has put one segment in the place of many."""
+    sync(index, {"a": [pack_of("a"), pack_of("b")], "b": [pack_of("c")]})
+    sync(index, {"c": [pack_of("a"), pack_of("c")]})
+    assert index.packs() == {pack_of("a").id, pack_of("c").id}
+    assert index.place(object_in("a")) is not None
     assert index.place(object_in("b")) is None
-    index.add_segment(segment("b"), [pack_of("b")])
-    assert index.place(object_in("b")) is not None
+    assert index.place(object_in("c")) is not None
 
 
-def test_a_place_found_after_segments_were_added_anew_names_the_right_pack(index: Index) -> None:
-    """A pack's number may be remembered: it must not name another pack after a clearing."""
-    for label in "abc":
-        index.add_segment(segment(label), [pack_of(label)])
-        assert index.place(object_in(label)) is not None
-    index.begin_sync({segment("c")})
-    index.add_segment(segment("c"), [pack_of("c")])
-    place = index.place(object_in("c"))
+def test_of_two_packs_with_an_object_the_one_that_stays_gives_its_place(index: Index) -> None:
+    first = pack_of("a")
+    second = first._replace(id=PackId(name(b"another pack")))
+    sync(index, {"a": [first], "b": [second]})
+    sync(index, {"a": [first]})
+    place = index.place(object_in("a"))
     assert place is not None
-    assert place.pack == pack_of("c").id
+    assert place.pack == first.id
+
+
+def test_a_place_found_after_segments_vanished_names_the_right_pack(index: Index) -> None:
+    """A pack's number may be remembered: it must not name another pack afterwards."""
+    sync(index, {label: [pack_of(label)] for label in "abc"})
+    assert index.place(object_in("a")) is not None
+    sync(index, {label: [pack_of(label)] for label in "cd"})
+    for label in "cd":
+        place = index.place(object_in(label))
+        assert place is not None
+        assert place.pack == pack_of(label).id
 
 
 def test_what_is_cleared_is_gone_but_the_snapshots_seen_are_not(index: Index) -> None:
@@ -262,9 +289,7 @@ def test_whatever_segments_come_and_go_places_are_those_of_the_standing_ones(
 ) -> None:
     index = Index(tmp_path_factory.mktemp("index") / "index.lmdb", OURS, print)
     for standing in history:
-        for new in index.begin_sync({segment(str(number)) for number in standing}):
-            number = next(number for number in standing if segment(str(number)) == new)
-            index.add_segment(new, [pack_of(str(number))])
+        sync(index, {str(number): [pack_of(str(number))] for number in standing})
         for number in range(7):
             place = index.place(object_in(str(number)))
             assert (place.pack if place else None) == (

@@ -402,3 +402,23 @@ def commit(opened: Opened, writer: Writer, root: ObjectId) -> None:
 def tree_with(opened: Opened, writer: Writer, data: bytes) -> None:
     """Commits a snapshot of one file."""
     commit(opened, writer, tree_of(writer, opened.repository, writer.store(data)))
+
+
+def test_a_reader_whose_index_is_of_before_finds_what_was_repacked(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mount on another machine, whose index nobody has told."""
+    small = [random.Random(number).randbytes(1000) for number in range(20)]
+    first = snapshot(opened, *small)
+    kept = snapshot(opened, *small[:5])
+    monkeypatch.setattr(
+        "backup.repository.repository.index_paths", lambda *_: [opened.cache / "other" / "index.lmdb"]
+    )
+    other = Opened(opened.path, opened.cache)
+    root = other.repository.catalogue.read(kept).root
+    forget(opened, first)
+    assert len(run(opened).plan.repacked) > 0
+    assert [other.read(other.repository.name(piece)) for piece in small[:5]] == small[:5]
+    assert other.repository.tree(root)
+    assert other.notices == []
+    other.close()

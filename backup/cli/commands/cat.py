@@ -26,10 +26,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(context: Context, arguments: argparse.Namespace) -> int:
+    from backup.repository.reading import Reading
     from backup.snapshots.paths import find_entry
 
-    with context.open_repository() as repository:
+    with context.open_repository() as repository, Reading(repository, "cat") as reading:
         snapshot, path = find_target(context, repository, arguments.target, arguments)
+        reading.show([snapshot])
         entry, _ = find_entry(snapshot, path, repository.tree)
         if entry.kind != "file":
             raise NotFound(f"{os.fsdecode(path) or 'the root'} is a {entry.kind}: name a file")

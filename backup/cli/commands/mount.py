@@ -17,6 +17,7 @@ from backup.model.ids import SHORT_ID
 
 if TYPE_CHECKING:
     from backup.repository import Repository
+    from backup.repository.reading import Reading
     from backup.views.inodes import InodeView
     from backup.views.snapshot import Options
 
@@ -75,10 +76,12 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
 
     @contextmanager
     def view() -> "Iterator[InodeView]":
+        from backup.repository.reading import Reading
+
         # The snapshots are looked for as long as the mount lives: the log is not to grow with that.
         tell = _once(note)
-        with context.open_repository(tell) as repository:
-            yield _open(context, repository, arguments, own, tell)
+        with context.open_repository(tell) as repository, Reading(repository, "mount") as reading:
+            yield _open(context, repository, reading, arguments, own, tell)
 
     shown = f"#{_shown(arguments.target)}" if arguments.target else ""
     if not any(option.startswith("fsname=") for option in options):
@@ -152,6 +155,7 @@ def _own_options(given: list[str]) -> tuple[_Own, list[str]]:
 def _open(
     context: Context,
     repository: "Repository",
+    reading: "Reading",
     arguments: argparse.Namespace,
     own: _Own,
     tell: Callable[[str], None],
@@ -160,11 +164,13 @@ def _open(
 
     options = own.view_options()
     if not arguments.target:
-        return open_repository(repository, own.layout, options, filter_of(arguments))
+        return open_repository(repository, own.layout, options, filter_of(arguments), reading.show)
     if arguments.increment:
         before, after = find_pair(context, repository, arguments.target, arguments, tell)
+        reading.show([after] if before is None else [before, after])
         return open_increment(repository, before, after, options)
     snapshot, path = find_target(context, repository, arguments.target, arguments)
+    reading.show([snapshot])
     return open_snapshot(repository, snapshot, path, options)
 
 

@@ -47,12 +47,14 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
     from backup.ops.backup import repository_identity
     from backup.ops.restore import RestoreOptions, restore
     from backup.ops.restoring.reader import SnapshotReader
+    from backup.repository.reading import Reading
     from backup.snapshots.paths import find_entry
 
     if arguments.target == "":
         raise UsageError("--target: name a directory")
-    with context.open_repository() as repository:
+    with context.open_repository() as repository, Reading(repository, "restore") as reading:
         snapshot, path = find_target(context, repository, arguments.source, arguments)
+        reading.show([snapshot])
         entry, parts = find_entry(snapshot, path, repository.tree)
         target = _target(arguments, snapshot, entry, parts)
         refuse_repository(repository, target)
