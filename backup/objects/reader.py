@@ -71,11 +71,11 @@ class ObjectReader:
         place = self.place(object_id)
         try:
             return self.read_at(object_id, place)
-        except Damaged:
-            # The place may be what is wrong, or there may be another copy.
+        except (Damaged, OSError):
+            # The place may be what is wrong, or there may be another copy; a disk may give it no more.
             for other in self._locate_again(object_id):
                 if other != place:
-                    with suppress(Damaged):
+                    with suppress(Damaged, OSError):
                         return self.read_at(object_id, other)
             with suppress(Damaged, OSError):
                 return self._mended(object_id, place)
@@ -100,7 +100,7 @@ class ObjectReader:
             return None
         try:
             return self.read_at(object_id, place)
-        except Damaged:
+        except (Damaged, OSError):
             return self.read(object_id)
 
     def _named(self, object_id: ObjectId) -> Buffer | None:
