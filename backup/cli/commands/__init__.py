@@ -7,6 +7,7 @@ A command imports the engine inside `run`: `--help` and completion pay for nothi
 COMMANDS = (
     "init",
     "backup",
+    "import",
     "why",
     "snapshots",
     "show",

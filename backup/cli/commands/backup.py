@@ -97,9 +97,9 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
         else:
             result = backup_approved(repository, paths, options, monitor, judge)
     if context.json:
-        show_json(_record(result))
+        show_json(result_record(result))
     elif not context.quiet:
-        _tell(result, arguments.dry_run)
+        tell_result(result, arguments.dry_run)
     return exits.PARTLY if result.statistics.errors else exits.DONE
 
 
@@ -125,7 +125,7 @@ def _options(context: Context, arguments: argparse.Namespace) -> "BackupOptions"
     return BackupOptions(
         time=parse_time(arguments.time, now) if arguments.time else now,
         host=arguments.host or socket.gethostname(),
-        user=_user(),
+        user=user_name(),
         tags=list(dict.fromkeys(arguments.tag)),
         description=arguments.description,
         read_all=arguments.read_all,
@@ -149,7 +149,7 @@ def _rate(text: str | None) -> int | None:
     return rate
 
 
-def _user() -> str:
+def user_name() -> str:
     try:
         return getpass.getuser()
     except (KeyError, OSError):
@@ -168,7 +168,7 @@ def _make_default_repository(context: Context) -> None:
     context.warn(f"made a new repository at {path}")
 
 
-def _record(result: "BackupResult") -> dict[str, Any]:
+def result_record(result: "BackupResult") -> dict[str, Any]:
     figures = result.statistics
     return {
         "snapshot": result.snapshot,
@@ -189,7 +189,7 @@ def _record(result: "BackupResult") -> dict[str, Any]:
     }
 
 
-def _tell(result: "BackupResult", dry_run: bool) -> None:
+def tell_result(result: "BackupResult", dry_run: bool) -> None:
     figures = result.statistics
     if result.snapshot is not None:
         head = f"snapshot {result.snapshot[:SHORT_ID]}"

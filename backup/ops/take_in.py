@@ -1,0 +1,87 @@
+"""Taking a plain copy in: as the snapshot that would have been made when the copy was."""
+
+import os
+import stat
+import time
+from functools import partial
+
+from backup.model.errors import ImbfsError
+from backup.model.ids import ObjectId
+from backup.ops.backup import (
+    BackupOptions,
+    BackupResult,
+    conclude,
+    find_parent,
+    find_sources,
+    open_walk,
+    parent_root,
+)
+from backup.ops.storing.monitor import Monitor
+from backup.ops.storing.readers import Readers
+from backup.ops.storing.sources import Sources
+from backup.ops.storing.walk import Walk
+from backup.repository import Repository, Writer
+from backup.snapshots.manifest import Snapshot
+
+
+def take_in(
+    repository: Repository,
+    directory: bytes,
+    shown_as: bytes | None,
+    options: BackupOptions,
+    monitor: Monitor,
+) -> BackupResult:
+    """Stores a directory as a snapshot with the options' time, as if its walk had begun then.
+
+    `shown_as`: the absolute path that it is a copy of; None for its own. So it has its place among the
+    snapshots of that path, and newer ones stay the newest. Raises as `backup` does.
+    """
+    if not stat.S_ISDIR(os.stat(directory).st_mode):
+        raise ImbfsError(f"{os.fsdecode(directory)} is not a directory: name the one that holds the copy")
+    started = int(options.time.timestamp() * 1_000_000) * 1000
+    late = time.time_ns() - started
+    writer = Writer(repository)
+    try:
+        # The slash: where it is a symlink, what that leads to.
+        sources = find_sources(repository, [directory + b"/"], options.host, monitor, options.rules)
+        named = sources if shown_as is None else sources._replace(top=shown_as, paths=[shown_as])
+        parent = _older(find_parent(repository, named, options.host), started)
+        reading = partial(Readers, settings=repository.config, workers=options.workers or 0)
+        walk = open_walk(repository, writer, parent, options, started, monitor, reading)
+        root = _run(walk, writer, sources, repository, parent, monitor)
+        return conclude(
+            repository,
+            writer,
+            named,
+            options,
+            parent,
+            root,
+            started,
+            walk.counts,
+            lambda: time.time_ns() - late,
+        )
+    finally:
+        writer.close()
+
+
+def _older(parent: Snapshot | None, started: int) -> Snapshot | None:
+    return parent if parent is not None and parent.body.started_ns <= started else None
+
+
+def _run(
+    walk: Walk,
+    writer: Writer,
+    sources: Sources,
+    repository: Repository,
+    parent: Snapshot | None,
+    monitor: Monitor,
+) -> ObjectId:
+    try:
+        root = walk.run(sources, parent_root(repository, parent, monitor))
+        writer.finish()
+    except BaseException:
+        writer.discard()
+        raise
+    finally:
+        walk.close()
+    return root
