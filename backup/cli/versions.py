@@ -26,7 +26,7 @@ def show_versions(versions: "Iterable[Version]") -> None:
     """Under their path, a row each."""
     last = None
     for version in versions:
-        path = os.path.join(version.top, version.path)
+        path = os.path.join(version.top, version.path).rstrip(b"/") or b"/"
         if path != last:
             show(quoted(path) + ("/" if version.entry.tree is not None else ""))
             last = path
