@@ -73,10 +73,12 @@ class Tree:
                 yield here, bytes(self.files.get(inner, b""))
 
     def digest(self) -> bytes:
-        """The same for trees that are equal, but for the bytes of temporary files: those nobody reads."""
+        """The same for trees that are equal, but for the bytes of temporary files, which nobody reads, and of
+        leases, of which only an empty one differs from another of a process that has ended."""
         hasher = blake3()
         for path, data in self.walk():
-            shown = bool(data) if "/tmp/" in path else blake3(data or b"").digest()
+            passing = "/tmp/" in path or "/leases/" in path
+            shown = bool(data) if passing else blake3(data or b"").digest()
             hasher.update(repr((path, data is None, shown)).encode())
         return hasher.digest()
 
