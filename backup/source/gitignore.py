@@ -6,7 +6,7 @@ here never fits because a directory above does. Matched is text (`os.fsdecode`):
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from backup.model.errors import ImbfsError
@@ -72,7 +72,7 @@ def parse_pattern(text: str, origin: str) -> Pattern:
     if not body:
         raise Nonsense(f"{origin}: the pattern {text!r} fits nothing: it names nothing")
     try:
-        regex = "".join(_translate(body))
+        regex = _quick(_translate(body))
     except ValueError as error:
         raise Nonsense(f"{origin}: the pattern {text!r} fits nothing: {error}") from None
     return Pattern(text, origin, negative, directories_only, by_name, anchored, regex)
@@ -80,8 +80,9 @@ def parse_pattern(text: str, origin: str) -> Pattern:
 
 def _without_trailing_spaces(line: str) -> str:
     """A space counts at the end where a backslash stands before it."""
-    match = re.fullmatch(r"((?:[^\\]|\\.)*?) *", line, re.DOTALL)
-    return line if match is None else match[1]
+    bare = line.rstrip(" ")
+    escaped = (len(bare) - len(bare.rstrip("\\"))) % 2
+    return line[: len(bare) + escaped]
 
 
 def _translate(text: str) -> Iterator[str]:
@@ -117,8 +118,38 @@ def _asterisks(text: str, at: int) -> tuple[str, int]:
     if alone and at == len(text):
         return ".*", at
     if alone and text[at] == "/":
-        return "(?:.*/)?", at + 1
-    return "[^/]*", at
+        return _DIRECTORIES, at + 1
+    return _CHARACTERS, at
+
+
+#: What `*` and `**/` stand for, as few as will do.
+_CHARACTERS, _DIRECTORIES = "[^/]*", "(?:[^/]*/)*"
+
+
+def _quick(fragments: Iterable[str]) -> str:
+    """One expression that takes no exponential time: ignore files may be anyone's.
+
+    Of several `*` in a name, all but the last take the fewest characters that do, and that is never gone
+    back on: whatever would fit later, fits then as well. So it is with `**/` in a path.
+    """
+    parts: list[list[str]] = [[]]
+    star: list[str] | None = None
+    for fragment in (*fragments, ""):
+        if star is not None and fragment in (_CHARACTERS, _DIRECTORIES, ".*", "/", ""):
+            held = "".join(star)
+            parts[-1].append(f"(?>[^/]*?{held})" if fragment == _CHARACTERS else _CHARACTERS + held)
+            star = None
+        if fragment == _CHARACTERS:
+            star = []
+        elif fragment == _DIRECTORIES:
+            parts.append([])
+        else:
+            (parts[-1] if star is None else star).append(fragment)
+    first, *rest = map("".join, parts)
+    if not rest:
+        return first
+    between = "".join(f"(?>{_DIRECTORIES}?{part})" for part in rest[:-1])
+    return first + between + _DIRECTORIES + rest[-1]
 
 
 def _bracket(text: str, at: int) -> tuple[str, int]:

@@ -59,6 +59,7 @@ def seeds() -> dict[str, list[bytes]]:
         "owners": [_owners(), OWNER.pack(0, 7, 0)],
         "selector": [b"latest~2:etc", b"@2026-11-01T12:00:etc", b"tag:x:/a", b"@2 days ago", b"0123ab"],
         "duration": [b"1y6m2w30d12h", b"999999y"],
+        "patterns": [b"# c\n*.py\n!a/**/b\n/c/\n[a-z]?\\*\n**/d*e*\n", b"*a*a*[[:digit:]!]b\n"],
         "requests": [_requests()],
     }
 

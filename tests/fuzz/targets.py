@@ -24,6 +24,8 @@ from backup.snapshots.directory import Directory, decode_entry, lists_of
 from backup.snapshots.extents import EXTENT, decode_content
 from backup.snapshots.manifest import Snapshot, decode_manifest
 from backup.snapshots.tree import Page, decode_xattrs, extra_fields
+from backup.source.gitignore import parse_lines
+from backup.source.patterns import PatternList
 from fusefs.device import Device
 from fusefs.pages import Pages
 from fusefs.requests import Requests
@@ -152,6 +154,14 @@ def duration(data: bytes) -> None:
     assert parse_duration(os.fsdecode(data)).before(_NOW) <= _NOW
 
 
+def patterns(data: bytes) -> None:
+    """An ignore file, asked about some names."""
+    found = PatternList(parse_lines(data, "file", lambda text: None))
+    for name in ("a", "a" * 100, os.fsdecode(data[:60]).replace("/", "_")):
+        for directory in ("", "a/b/", "a/" * 50):
+            found.last(name, [directory], False)
+
+
 class _Nowhere(Device):
     """Takes replies in the kernel's place: one for each request, at the most."""
 
@@ -194,6 +204,6 @@ TARGETS: dict[str, Target] = {
     target.__name__: target
     for target in (
         block, pack, footer, segment, manifest, config, page, root, branch, content, xattrs, owners, selector,
-        duration, requests,
+        duration, patterns, requests,
     )
 }  # fmt: skip
