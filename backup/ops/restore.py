@@ -19,6 +19,7 @@ from backup.ops.restoring.items import restore_item
 from backup.ops.restoring.job import ITEM_ERRORS, Job, Owners, describe
 from backup.ops.restoring.links import Links
 from backup.ops.restoring.names import Place, check_name
+from backup.ops.restoring.removal import remove_leftovers
 from backup.ops.restoring.walk import Walk
 from backup.source.descent import Descent
 
@@ -69,6 +70,8 @@ def _run(job: Job, descent: Descent | None, root: Entry, fresh: bool) -> None:
         Walk(job, descent, root, fresh).run()
         return
     fd = descent.fd if descent else None
+    if fd is not None and not job.options.dry_run:
+        remove_leftovers(fd)
     try:
         check_name(root.name, b"")
         restore_item(job, fd, Place(fd, root.name, root.name, fresh), root)

@@ -13,7 +13,6 @@ from backup.snapshots.tree import (
     EXTRA_TARGET,
     EXTRA_XATTRS,
     NS,
-    STAT,
     Branch,
     Buffer,
     Page,
@@ -135,32 +134,34 @@ def lists_of(page: Page, position: int) -> list[ObjectId]:
 
 def decode_entry(page: Page, position: int, read: Read | None) -> Entry:
     """The entry with all of its parts; without a file's extents where `read` is None. Raises `Damaged`."""
-    mode, uid, gid, nlink, size, m_s, c_s, m_ns, c_ns, ino, rdev = STAT.unpack(page.stat(position))
-    object_id, _, _, volume, flags = page.ref(position)
-    fields = dict(extra_fields(page.extra(position)))
+    mode, uid, gid, nlink, size, m_s, c_s, m_ns, c_ns, ino, rdev = page.record(position)
+    object_id, _, extra, volume, flags = page.ref(position)
+    fields = dict(extra_fields(page.extra(position))) if extra else {}
     users, groups = page.owner_names
     kind = stat.S_IFMT(mode)
     if kind not in KINDS or size > MAX_SIZE or m_ns >= NS or c_ns >= NS:
         raise Damaged("a tree holds an entry of a kind, size or time that no file has")
-    whole = fields.get(EXTRA_HASH, object_id if kind == stat.S_IFREG and object_id != NO_OBJECT else None)
+    is_file = kind == stat.S_IFREG
+    whole = object_id if is_file and object_id != NO_OBJECT else None
+    # By position, in the order of the fields: many entries are made, and names cost time.
     return Entry(
-        name=page.names[position],
-        mode=mode,
-        uid=uid,
-        gid=gid,
-        nlink=nlink,
-        size=size,
-        mtime_ns=m_s * NS + m_ns,
-        ctime_ns=c_s * NS + c_ns,
-        ino=ino,
-        rdev=rdev,
-        volume=volume,
-        flags=flags,
-        user=users.get(uid, ""),
-        group=groups.get(gid, ""),
-        tree=object_id if kind == stat.S_IFDIR else None,
-        target=bytes(fields.get(EXTRA_TARGET, b"")),
-        xattrs=decode_xattrs(fields[EXTRA_XATTRS]) if EXTRA_XATTRS in fields else (),
-        extents=decode_content(size, object_id, fields, read) if kind == stat.S_IFREG and read else (),
-        hash=None if whole is None else ObjectId(bytes(whole)),
+        page.names[position],
+        mode,
+        uid,
+        gid,
+        nlink,
+        size,
+        m_s * NS + m_ns,
+        c_s * NS + c_ns,
+        ino,
+        rdev,
+        volume,
+        flags,
+        users.get(uid, ""),
+        groups.get(gid, ""),
+        object_id if kind == stat.S_IFDIR else None,
+        bytes(fields.get(EXTRA_TARGET, b"")),
+        decode_xattrs(fields[EXTRA_XATTRS]) if EXTRA_XATTRS in fields else (),
+        decode_content(size, object_id, fields, read) if is_file and read else (),
+        ObjectId(bytes(fields[EXTRA_HASH])) if EXTRA_HASH in fields else whole,
     )

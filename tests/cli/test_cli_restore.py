@@ -1,13 +1,17 @@
 """`restore`: everything back, into an empty directory and onto what is there."""
 
 import os
+import signal
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.support.check import DONE, FAILED, IN_PART, WRONG_USE, assert_clear_error, assert_no_traceback
 from tests.support.compare import differences
-from tests.support.imbfs import Imbfs
+from tests.support.everything import noise, write
+from tests.support.imbfs import Imbfs, wait_until
+from tests.support.in_memory import leftovers
 from tests.support.small import FILES, bytes_of
 
 
@@ -110,3 +114,67 @@ def test_an_unknown_snapshot_restores_nothing(copied: Imbfs, tmp_path: Path, sel
     result = copied.run("restore", selector, "--target", tmp_path / "back", check=False)
     assert_clear_error(result, FAILED)
     assert not (tmp_path / "back").exists()
+
+
+def test_what_a_killed_restore_left_is_removed_by_the_next_one(
+    saved: Imbfs, source: Path, tmp_path: Path
+) -> None:
+    back = tmp_path / "back"
+    saved.run("restore", "latest", "--target", back)
+    with subprocess.Popen(["true"]) as ended:
+        pass
+    left = [
+        back / f".imbfs-restore-{ended.pid:08x}00000001",
+        back / "sub" / ".imbfs-restore-ffffffff00000001",
+    ]
+    for path in left:
+        path.write_bytes(b"half")
+    running = back / f".imbfs-restore-{os.getpid():08x}00000001"
+    running.write_bytes(b"of a restore that goes on")
+    (back / "readme").unlink()
+    saved.run("restore", "latest", "--target", back, "--dry-run")
+    assert all(path.exists() for path in left)
+    saved.run("restore", "latest", "--target", back)
+    assert not any(path.exists() for path in left)
+    running.unlink()
+    saved.run("restore", "latest", "--target", back)
+    assert differences(source, back, holes=True) == []
+
+
+def test_a_restore_killed_at_any_moment_goes_on_where_it_was(imbfs: Imbfs, tmp_path: Path) -> None:
+    source, back = tmp_path / "source", tmp_path / "back"
+    for number in range(40):
+        (source / str(number)).mkdir(parents=True)
+        for name in "abc":
+            write(os.fsencode(source / str(number) / name), noise(200_000, number))
+    imbfs.run("init")
+    imbfs.run("backup", source)
+    for files in (1, 20, 60):
+        with imbfs.start("restore", "latest", "--target", back) as restore:
+            wait_until(lambda files=files: len(list(back.glob("*/?"))) >= files, "files to appear")  # type: ignore[misc]
+            restore.send(signal.SIGKILL)
+    before = {path: inode_and_ctime(path) for path in back.rglob("?") if path.is_file()}
+    assert len(before) >= 60
+    imbfs.run("restore", "latest", "--target", back)
+    same = [path for path, seen in before.items() if inode_and_ctime(path) == seen]
+    assert len(same) >= len(before) - 1
+    assert differences(source, back) == []
+    assert leftovers(back) == []
+
+
+def test_a_file_or_directory_is_restored_under_another_name(
+    saved: Imbfs, source: Path, tmp_path: Path
+) -> None:
+    back = tmp_path / "back"
+    saved.run("restore", "latest:sub/one", "--target", back, "--as", "one more")
+    assert bytes_of(back) == {b"one more": FILES[b"sub/one"]}
+    saved.run("restore", "latest:sub/deeper", "--target", back, "--as", "below")
+    assert differences(source / "sub" / "deeper", back / "below") == []
+    saved.run("restore", "latest:readme", "--target", back, b"--as", b"caf\xe9")
+    assert (os.fsencode(back) + b"/caf\xe9") in [entry.path for entry in os.scandir(os.fsencode(back))]
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b"])
+def test_another_name_is_a_name(copied: Imbfs, tmp_path: Path, name: str) -> None:
+    result = copied.run("restore", "latest:readme", "--target", tmp_path / "back", "--as", name, check=False)
+    assert_clear_error(result, WRONG_USE, "--as")

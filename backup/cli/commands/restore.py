@@ -24,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument("--target", metavar="DIR", help="the directory to restore into")
     where.add_argument("--in-place", action="store_true", help="to where it came from")
+    parser.add_argument("--as", dest="as_name", metavar="NAME", help="restore it under this name")
     parser.add_argument(
         "--overwrite", choices=("always", "if-changed", "never", "keep"), default="if-changed",
         help="what to do with files that are there (if-changed); keep moves them aside",
@@ -52,11 +53,14 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
 
     if arguments.target == "":
         raise UsageError("--target: name a directory")
+    name = _new_name(arguments)
     with context.open_repository() as repository, Reading(repository, "restore") as reading:
         snapshot, path = find_target(context, repository, arguments.source, arguments)
         reading.show([snapshot])
         entry, parts = find_entry(snapshot, path, repository.tree)
         target = _target(arguments, snapshot, entry, parts)
+        if name is not None:
+            target, entry = _renamed(target, entry, name)
         refuse_repository(repository, target)
         options = RestoreOptions(
             overwrite=arguments.overwrite,
@@ -75,6 +79,23 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
     elif not context.quiet:
         tell_summary(summary, arguments.dry_run)
     return exits.PARTLY if summary.errors else exits.DONE
+
+
+def _new_name(arguments: argparse.Namespace) -> bytes | None:
+    """Raises `UsageError`."""
+    if arguments.as_name is None:
+        return None
+    name = os.fsencode(arguments.as_name)
+    if arguments.in_place or name in (b"", b".", b"..") or b"/" in name:
+        raise UsageError("--as: give a name, without a directory, for what goes into --target")
+    return name
+
+
+def _renamed(target: bytes, entry: "Entry", name: bytes) -> "tuple[bytes, Entry]":
+    """A directory's content goes into a directory of this name; anything else has the name itself."""
+    if entry.tree is not None:
+        return os.path.join(target, name), entry
+    return target, entry._replace(name=name)
 
 
 def _predicate(patterns: list[str], option: str) -> "Predicate | None":

@@ -1,6 +1,7 @@
 """Names in the target: those that are refused, temporary ones, and those of what was moved aside."""
 
 import errno
+import itertools
 import os
 import re
 import secrets
@@ -10,6 +11,8 @@ from typing import NamedTuple
 from backup.ops.restoring.job import Refused
 
 _NAME_MAX = 255
+_TEMPORARY = re.compile(rb"\.imbfs-restore-([0-9a-f]{8})[0-9a-f]{8}\Z")
+_numbers = itertools.count(secrets.randbits(32))
 _KEPT = re.compile(rb"\.imbfs-kept-[0-9]+\Z")
 
 
@@ -53,7 +56,22 @@ def check_name(name: bytes, previous: bytes) -> None:
 
 
 def temporary_name() -> bytes:
-    return b".imbfs-restore-" + secrets.token_hex(8).encode()
+    """A name that no other restore uses: of this process, and a number."""
+    return b".imbfs-restore-%08x%08x" % (os.getpid(), next(_numbers) & 0xFFFFFFFF)
+
+
+def is_leftover(name: bytes) -> bool:
+    """Whether this is a temporary name of a restore that was killed."""
+    match = _TEMPORARY.match(name)
+    if match is None:
+        return False
+    try:
+        os.kill(int(match[1], 16), 0)
+    except (ProcessLookupError, OverflowError):
+        return True
+    except PermissionError:
+        pass
+    return False
 
 
 def is_kept_name(name: bytes) -> bool:

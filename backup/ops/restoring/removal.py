@@ -1,11 +1,12 @@
 """Removing what is in the way or not in the snapshot: never across a mount, never through a link."""
 
+import contextlib
 import os
 import stat
 from dataclasses import dataclass
 
 from backup.ops.restoring.job import ITEM_ERRORS, Job
-from backup.ops.restoring.names import Place, unlock
+from backup.ops.restoring.names import Place, is_leftover, unlock
 from backup.source.descent import Descent, identity
 
 
@@ -20,6 +21,14 @@ def remove(job: Job, place: Place) -> bool:
         return True
     with Descent(os.dup(place.fd)) as descent:
         return _Removal(job, descent, place).run()
+
+
+def remove_leftovers(dir_fd: int) -> None:
+    """Removes what a killed restore left half-written in a directory."""
+    for name in os.listdir(dir_fd):
+        if is_leftover(os.fsencode(name)):
+            with contextlib.suppress(OSError):
+                os.unlink(name, dir_fd=dir_fd)
 
 
 @dataclass(slots=True)

@@ -12,7 +12,7 @@ from backup.ops.restoring.items import check_entry, make_way, restore_item
 from backup.ops.restoring.job import ITEM_ERRORS, Job, Refused
 from backup.ops.restoring.metadata import apply_metadata
 from backup.ops.restoring.names import Place, check_name, is_kept_name, status_of, unlock
-from backup.ops.restoring.removal import remove
+from backup.ops.restoring.removal import remove, remove_leftovers
 from backup.source.descent import Descent, identity
 
 
@@ -60,6 +60,7 @@ class Walk:
         """Raises ImbfsError when nothing more can be restored, OSError when the target was moved away."""
         if self._descent is not None and not self._job.options.dry_run:
             self._levels[0].former_mode = unlock(self._descent.fd, b".")
+            remove_leftovers(self._descent.fd)
         while self._levels:
             level = self._levels[-1]
             entry = self._next(level)
@@ -190,11 +191,13 @@ class Walk:
         if not self._job.options.dry_run:
             level.former_mode = unlock(place.fd, place.name)
         try:
-            descent.push(place.name)
+            fd = descent.push(place.name)
         except OSError as error:
             if error.errno in (errno.ELOOP, errno.ENOTDIR):
                 raise OSError(error.errno, "was replaced while it was being restored") from error
             raise
+        if not level.fresh and not self._job.options.dry_run:
+            remove_leftovers(fd)
 
     def _leave(self) -> None:
         level = self._levels[-1]
