@@ -109,6 +109,17 @@ def test_a_dry_run_makes_no_snapshot_and_stores_nothing(ready: Imbfs, source: Pa
     assert [path for path in (ready.repository / "packs").rglob("*") if path.is_file()] == []
 
 
+def test_a_verbose_dry_run_lists_what_would_change(saved: Imbfs, source: Path) -> None:
+    (source / "new").touch()
+    (source / "empty").unlink()
+    (source / "sub" / "one").write_bytes(b"changed\n")
+    lines = saved.run("backup", "--dry-run", "-v", source).stdout.decode().splitlines()
+    shown = {word for line in lines for word in line.split()}
+    assert {"new", "empty", "sub/one"} <= shown
+    assert "readme" not in shown
+    assert len(saved.snapshots()) == 1
+
+
 # Kinds of sources.
 
 

@@ -5,6 +5,7 @@ import gc
 import getpass
 import os
 import socket
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from backup.cli import exits
@@ -73,6 +74,7 @@ def _workers(text: str) -> int:
 
 def run(context: Context, arguments: argparse.Namespace) -> int:
     from backup.cli.approval import judge_of
+    from backup.cli.changes import show_lines
     from backup.cli.progress import backup_progress
     from backup.ops.approve import backup_approved
     from backup.ops.backup import backup
@@ -88,6 +90,8 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
     _make_default_repository(context)
     with context.open_repository() as repository, backup_progress(context, repository, paths) as monitor:
         judge = judge_of(arguments.approve, arguments.expect, monitor)
+        if judge is None and arguments.dry_run and context.verbose and not context.json:
+            judge = partial(show_lines, context)
         if stream:
             name = os.fsencode(arguments.stdin_name)
             with open_stream(arguments) as (fd, ended):
