@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -150,3 +151,36 @@ def test_a_mount_point_is_where_the_file_system_begins(tmp_path: Path) -> None:
     point = mount_point(here, os.lstat(here))
     assert os.path.ismount(point)
     assert here.startswith(point)
+
+
+def test_a_rewrite_of_the_same_size_right_after_the_backup_is_seen(imbfs: Imbfs, tmp_path: Path) -> None:
+    (tmp_path / "tree").mkdir()
+    imbfs.run("init")
+    for number in range(4):
+        (tmp_path / "tree" / "file").write_bytes(b"%d" % number)
+        os.utime(tmp_path / "tree" / "file", (1_600_000_000, 1_600_000_000))
+        imbfs.run("backup", tmp_path / "tree")
+        assert imbfs.run("cat", "latest:file").stdout == b"%d" % number
+
+
+def test_special_files_neither_hang_a_backup_nor_are_opened(imbfs: Imbfs, tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    os.mkfifo(tree / "fifo")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tree / "socket"))
+    imbfs.run("init")
+    with Opens(tree) as opens:
+        imbfs.run("backup", tree)
+    assert opens.files == set()
+    assert {entry["kind"] for entry in imbfs.ls("latest").values()} == {"fifo", "socket"}
+
+
+def test_empty_and_nested_directories_that_come_and_go_are_kept_track_of(saved: Imbfs, source: Path) -> None:
+    (source / "new" / "empty" / "nest").mkdir(parents=True)
+    shutil.rmtree(source / "sub")
+    (source / "empty-directory").rmdir()
+    saved.run("backup", source)
+    now, before = saved.ls("latest", "-R"), saved.ls("latest~1", "-R")
+    assert {b"new", b"new/empty", b"new/empty/nest"} == set(now) - set(before)
+    assert {b"empty-directory", b"sub", b"sub/deeper"} <= set(before) - set(now)
