@@ -360,3 +360,12 @@ def test_a_backup_heals_missing_parts_of_large_directories_and_files(
     assert damage(saved) == set()
     assert contents(saved.reopen()).items() >= before.items()
     saved.close()
+
+
+def test_packs_of_a_lost_segment_are_listed_anew(saved: Opened) -> None:
+    lost = saved.files("index")[0]
+    lost.unlink()
+    (saved.path / "index.lmdb").unlink()
+    assert repaired(saved).plan.unlisted
+    assert damage(saved) == set()
+    assert repaired(saved).plan.empty

@@ -78,6 +78,7 @@ def _summary(result: "RepairResult", dry_run: bool) -> dict[str, Any]:
         ],
         "packs_mended": [pack.hex() for pack in plan.mended],
         "parity": [pack.hex() for pack, _ in plan.parity],
+        "packs_listed": [pack.hex() for pack in plan.unlisted],
         "segments": [segment.hex() for segment, _ in plan.segments],
         "snapshots_restored": [manifest.id for manifest in plan.manifests if manifest.id],
         "snapshots_lost": [
@@ -123,6 +124,8 @@ def _lines(plan: "Plan") -> Iterator[str]:
         yield f"pack {name.hex()[:SHORT_ID]}: mended from its parity"
     if plan.parity:
         yield f"{count(len(plan.parity), 'pack')} without sound parity: it is made anew"
+    if plan.unlisted:
+        yield f"{count(len(plan.unlisted), 'pack')} that no index segment lists: listed anew"
     for pack in plan.packs:
         yield _pack_line(pack)
     for segment, reason in plan.segments:

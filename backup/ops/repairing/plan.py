@@ -47,12 +47,14 @@ class Remedy:
 @dataclass
 class Plan:
     """`mended`: packs that their parity makes whole; `parity`: those that lack it, with their sizes in bytes.
-    `segments`: damaged ones, with what is wrong. `vanished`: snapshots without their manifest. `missing`:
-    objects that stay so; `reaches`: who needs them, snapshots and paths.
+    `unlisted`: sound packs that no sound segment lists. `segments`: damaged ones, with what is wrong.
+    `vanished`: snapshots without their manifest. `missing`: objects that stay so; `reaches`: who needs them,
+    snapshots and paths.
     """
 
     config: str = ""
     packs: list[BrokenPack] = field(default_factory=list)
+    unlisted: list[PackId] = field(default_factory=list)
     segments: list[tuple[SegmentId, str]] = field(default_factory=list)
     manifests: list[ManifestRepair] = field(default_factory=list)
     mended: list[PackId] = field(default_factory=list)
@@ -74,6 +76,7 @@ class Plan:
             or self.packs
             or self.mended
             or self.parity
+            or self.unlisted
             or self.segments
             or self.manifests
             or self.vanished

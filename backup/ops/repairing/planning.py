@@ -59,12 +59,15 @@ def _look_at_packs(repository: Repository, plan: Plan, monitor: Monitor) -> None
             if pack not in wrong and not has_parity(repository, pack)
         ]
     told: dict[PackId, list[BlockRecord]] = {pack: [] for pack in wrong}
+    listed: set[PackId] = set()
     for record in _listed(repository, plan.segments):
+        listed.add(record.id)
         if record.id not in stored:
             wrong[record.id] = "the pack is missing"
             told.setdefault(record.id, [])
         if record.id in told:
             told[record.id] += record.blocks
+    plan.unlisted = sorted(stored.keys() - listed - wrong.keys())
     for pack in wrong.keys() & stored.keys():
         told[pack] += _own_footer(repository, pack, stored[pack])
     saved: set[ObjectId] = set()
