@@ -2,8 +2,10 @@
 
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
+from backup.model.ids import PackId
 from backup.ops.checking.leftovers import find_leftovers
 from backup.ops.checking.packs import check_packs
 from backup.ops.checking.parity import check_parity
@@ -11,6 +13,8 @@ from backup.ops.checking.report import Damage, Monitor, Report
 from backup.ops.checking.snapshots import check_snapshots
 from backup.ops.checking.subset import Part, ReadLog, Share, choose
 from backup.repository import Repository
+from backup.repository.condemned import condemned_notes
+from backup.repository.leases import take_writer_lease
 
 __all__ = ["Damage", "Monitor", "Part", "Report", "Share", "check"]
 
@@ -28,12 +32,37 @@ def check(
     `log` is a file that remembers when each pack was read and found sound. Goes on after every piece of
     damage: the report holds it all.
     """
+    with _lease(repository):
+        return _check(repository, read_data, monitor, subset, log, clock)
+
+
+def _lease(repository: Repository) -> AbstractContextManager[object]:
+    """A writer's: a check relies on every pack that stands and is not condemned, needed or not."""
+    try:
+        lease = take_writer_lease(repository.storage, "check")
+    except OSError:
+        # Read-only, or full.
+        return nullcontext()
+    lease.keep_alive()
+    return lease
+
+
+def _check(
+    repository: Repository,
+    read_data: bool,
+    monitor: Monitor,
+    subset: Part | Share | None,
+    log: Path | None,
+    clock: Callable[[], float],
+) -> Report:
     report = Report()
-    stored = dict(repository.stored_packs())
+    repository.sync_index()
+    condemned = frozenset[PackId]().union(*condemned_notes(repository.storage).values())
+    stored = {pack: size for pack, size in repository.stored_packs() if pack not in condemned}
     history = ReadLog(log)
     to_read = choose(stored, subset, history.times) if read_data else []
     try:
-        check_packs(repository, to_read, report, monitor, lambda pack: history.note(pack, clock()))
+        check_packs(repository, condemned, to_read, report, monitor, lambda pack: history.note(pack, clock()))
     finally:
         # Of a check that is stopped as well: the next one goes on from there.
         if read_data:

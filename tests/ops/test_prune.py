@@ -422,3 +422,18 @@ def test_a_reader_whose_index_is_of_before_finds_what_was_repacked(
     assert other.repository.tree(root)
     assert other.notices == []
     other.close()
+
+
+def test_a_check_beside_a_prune_finds_no_damage_and_nothing_goes_from_under_it(opened: Opened) -> None:
+    forget(opened, snapshot(opened, noise(1)))
+    during: list[PruneSummary] = []
+
+    class Pruning(Silent):
+        def step(self, text: str, total: int) -> None:
+            if not during:
+                during.append(run(opened))
+
+    report = check(opened.repository, True, Pruning())
+    assert [(each.what, each.text) for each in report.damage] == []
+    assert (during[0].packs_removed, during[0].packs_waiting > 0) == (0, True)
+    assert run(opened).packs_removed > 0

@@ -1,6 +1,6 @@
 """Segments, packs and the index: each against the other, and every byte where that is wanted."""
 
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence, Set
 from contextlib import suppress
 
 from backup.model.errors import Damaged
@@ -20,16 +20,20 @@ def short(name: bytes) -> str:
 
 def check_packs(
     repository: Repository,
+    condemned: Set[PackId],
     to_read: Sequence[PackId],
     report: Report,
     monitor: Monitor,
     sound: Callable[[PackId], None],
 ) -> None:
-    """Finds damage in segments, packs and index. Reads the packs `to_read`; `sound` is told the good ones."""
+    """Finds damage in segments, packs and index. Reads the packs `to_read`; `sound` is told the good ones.
+
+    Packs that are `condemned` may be deleted meanwhile, and are passed over.
+    """
     repository.examine_index()
     for text in repository.index_damage:
         report.found("index", text)
-    wrong, unlisted = _structure(repository, report, monitor)
+    wrong, unlisted = _structure(repository, condemned, report, monitor)
     stored = dict(repository.stored_packs())
     monitor.step("data", sum(stored.get(pack, 0) for pack in to_read))
     for read in read_packs(repository, (pack for pack in to_read if pack in stored), monitor.advance):
@@ -42,14 +46,14 @@ def check_packs(
 
 
 def _structure(
-    repository: Repository, report: Report, monitor: Monitor
+    repository: Repository, condemned: Set[PackId], report: Report, monitor: Monitor
 ) -> tuple[dict[PackId, str], list[PackId]]:
     """What is wrong with packs as far as size and footer tell, and the packs that no segment lists."""
-    stored = dict(repository.stored_packs())
+    stored = {pack: size for pack, size in repository.stored_packs() if pack not in condemned}
     report.packs = len(stored)
     monitor.step("packs", len(stored))
     wrong: dict[PackId, str] = {}
-    listed: set[PackId] = set()
+    listed: set[PackId] = set(condemned)
     for pack in _listed_packs(repository, report):
         if pack.id not in listed:
             listed.add(pack.id)
