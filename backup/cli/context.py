@@ -1,28 +1,34 @@
 """What every command is given: the global options, the environment, and ways to speak."""
 
+import copy
 import os
 import sys
 from argparse import Namespace
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from backup.cli.output import tell
+from backup.cli.output import show_json, tell
 
 if TYPE_CHECKING:
+    from backup.cli.profiles.profile import Profile
     from backup.repository import Repository
 
 
 class Context:
     """One run of the program."""
 
-    def __init__(self, arguments: Namespace) -> None:
+    def __init__(self, arguments: Namespace, profile: "Profile | None" = None) -> None:
+        self.profile = profile
+        #: What the command came to, as JSON has it.
+        self.summary: dict[str, Any] | None = None
+        self._is_part = False
         self.json: bool = arguments.json
         self.quiet: bool = arguments.quiet
         self.verbose: int = arguments.verbose
         self.progress: bool = not arguments.no_progress and not self.quiet and sys.stderr.isatty()
-        named = arguments.repo or os.environ.get("IMBFS_REPOSITORY")
+        named = arguments.repo or os.environ.get("IMBFS_REPOSITORY") or (profile and profile.repository)
         #: Whether a person chose the place; the default one is made by the first backup.
         self.repository_named = bool(named)
         self.repository_path = Path(os.path.abspath(named) if named else _default_repository())
@@ -44,6 +50,18 @@ class Context:
         """Something that went wrong, and did not stop the rest."""
         tell(f"imbfs: {text}")
 
+    def report(self, summary: dict[str, Any]) -> None:
+        """What a long operation came to: printed where JSON is wanted."""
+        self.summary = summary
+        if self.json and not self._is_part:
+            show_json({"profile": self.profile.name, **summary} if self.profile else summary)
+
+    def part(self) -> "Context":
+        """For a command that is a part of this one: what it comes to is not printed."""
+        part = copy.copy(self)
+        part.summary, part._is_part = None, True
+        return part
+
     def open_repository(self, tell: Callable[[str], None] | None = None) -> "Repository":
         """`tell` gets what a person should know; otherwise it is printed.
 
@@ -56,6 +74,14 @@ class Context:
 
 def cache_directory() -> Path:
     return _base("XDG_CACHE_HOME", ".cache")
+
+
+def config_directory() -> Path:
+    return _base("XDG_CONFIG_HOME", ".config")
+
+
+def state_directory() -> Path:
+    return _base("XDG_STATE_HOME", ".local/state")
 
 
 def _default_repository() -> Path:

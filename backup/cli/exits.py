@@ -2,6 +2,7 @@
 
 import errno
 import os
+from collections.abc import Iterable
 
 from backup.model import errors
 
@@ -30,6 +31,13 @@ _CODES: list[tuple[type[BaseException], int]] = [
 
 def code_of(error: BaseException) -> int:
     return next((code for kind, code in _CODES if isinstance(error, kind)), FAILED)
+
+
+def worst(codes: Iterable[int]) -> int:
+    """Of several: the first that tells of a failure, else what is done in part, else done."""
+    found = [*codes]
+    failures = (code for code in found if code not in (DONE, PARTLY))
+    return next(failures, PARTLY if PARTLY in found else DONE)
 
 
 def message_of(error: BaseException) -> str:

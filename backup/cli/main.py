@@ -5,6 +5,7 @@ import difflib
 import signal
 import sys
 import traceback
+from collections.abc import Sequence
 from importlib import import_module
 from types import FrameType, ModuleType
 from typing import NoReturn
@@ -35,7 +36,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         module, arguments = parse(argv)
         verbose = arguments.verbose
-        code: int = module.run(Context(arguments), arguments)
+        code = _run(argv, module, arguments)
         flush()
         return code
     except BrokenPipeError:
@@ -47,6 +48,19 @@ def main(argv: list[str] | None = None) -> int:
         if verbose < 2:
             return _report(_Unexpected(error), verbose)
         return _report(error, verbose)
+
+
+#: Commands that read profiles themselves, wrong ones too.
+_ABOUT_PROFILES = ("profile",)
+
+
+def _run(argv: list[str], module: ModuleType, arguments: argparse.Namespace) -> int:
+    command = module.__name__.rpartition(".")[2]
+    if command in _ABOUT_PROFILES or (not arguments.profile and command != "run"):
+        return int(module.run(Context(arguments), arguments))
+    from backup.cli.profiles.using import run_with_profiles
+
+    return run_with_profiles(module, arguments, lambda words: parse(argv, words)[1], _report)
 
 
 class _Unexpected(ImbfsError):
@@ -65,8 +79,11 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def parse(argv: list[str]) -> tuple[ModuleType, argparse.Namespace]:
-    """The command's module and its arguments. Only that module is imported."""
+def parse(argv: list[str], first: Sequence[str] = ()) -> tuple[ModuleType, argparse.Namespace]:
+    """The command's module and its arguments; `first` are options that others win over.
+
+    Only that module is imported.
+    """
     before, command, after = split(argv)
     top = top_parser()
     given = top.parse_args(before)
@@ -82,7 +99,7 @@ def parse(argv: list[str]) -> tuple[ModuleType, argparse.Namespace]:
         top.error(f"there is no command {command!r}{_nearest(command)}")
     parser = command_parser(command)
     parser.set_defaults(**{name: getattr(given, name) for name in _GLOBALS})
-    return _module(command), _parse(parser, after)
+    return _module(command), _parse(parser, [*first, *after])
 
 
 def _parse(parser: Parser, words: list[str]) -> argparse.Namespace:
@@ -102,7 +119,7 @@ def _parse(parser: Parser, words: list[str]) -> argparse.Namespace:
 
 
 #: Global options work before the command and after it.
-_GLOBALS = ("repo", "json", "quiet", "verbose", "no_progress")
+_GLOBALS = ("repo", "profile", "json", "quiet", "verbose", "no_progress")
 
 
 def command_parser(command: str) -> Parser:
@@ -125,8 +142,10 @@ def split(argv: list[str]) -> tuple[list[str], str | None, list[str]]:
 
 
 def _takes_value(option: str) -> bool:
-    """`-r` and `--repo`; and `-qr`, short options in one word."""
-    return option == "--repo" or (option[1] != "-" and "r" not in option[1:-1] and option.endswith("r"))
+    """`--repo`, `--profile` and `-r`; and `-qr`, short options in one word."""
+    return option in ("--repo", "--profile") or (
+        option[1] != "-" and "r" not in option[1:-1] and option.endswith("r")
+    )
 
 
 def top_parser() -> Parser:
@@ -144,6 +163,13 @@ def _add_globals(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("options of every command")
     group.add_argument(
         "-r", "--repo", metavar="REPO", help="the repository's directory (else $IMBFS_REPOSITORY)"
+    )
+    group.add_argument(
+        "--profile",
+        metavar="PROFILE",
+        action="append",
+        default=[],
+        help="do it as a profile says",
     )
     group.add_argument("--json", action="store_true", help="print JSON on stdout")
     group.add_argument("-q", "--quiet", action="store_true", help="print results and errors only")

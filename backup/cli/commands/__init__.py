@@ -32,5 +32,7 @@ COMMANDS = (
     "repair",
     "index",
     "stats",
+    "run",
+    "profile",
     "completion",
 )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from backup.cli import exits
 from backup.cli.context import Context
-from backup.cli.output import count, show_json, size, tell
+from backup.cli.output import count, size, tell
 from backup.cli.priority import give_way
 from backup.cli.rules import add_rules, read_bytes, rules_of
 from backup.cli.stream import add_stream, open_stream, wants_stream
@@ -82,11 +82,11 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
 
     # A backup makes many small objects and no cycles: looking for those took a tenth of the time.
     gc.set_threshold(GC_THRESHOLD)
-    options = _options(context, arguments)
+    options = options_of(context, arguments)
     if arguments.low_priority:
         give_way()
     stream = wants_stream(arguments)
-    paths = [] if stream else _paths(arguments)
+    paths = [] if stream else paths_of(context, arguments)
     _make_default_repository(context)
     with context.open_repository() as repository, backup_progress(context, repository, paths) as monitor:
         judge = judge_of(arguments.approve, arguments.expect, monitor)
@@ -100,16 +100,16 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
             result = backup(repository, paths, options, monitor)
         else:
             result = backup_approved(repository, paths, options, monitor, judge)
-    if context.json:
-        show_json(result_record(result))
-    elif not context.quiet:
+    context.report(result_record(result))
+    if not context.json and not context.quiet:
         tell_result(result, arguments.dry_run)
     return exits.PARTLY if result.statistics.errors else exits.DONE
 
 
-def _paths(arguments: argparse.Namespace) -> list[bytes]:
-    """Raises `UsageError`; OSError where a list cannot be read."""
-    paths = [os.fsencode(path) for path in arguments.paths]
+def paths_of(context: Context, arguments: argparse.Namespace) -> list[bytes]:
+    """Those named, else the profile's. Raises `UsageError`; OSError where a list cannot be read."""
+    named = arguments.paths or (context.profile.paths if context.profile else ())
+    paths = [os.fsencode(path) for path in named]
     for files, separator in ((arguments.files_from, b"\n"), (arguments.files_from0, b"\0")):
         for file in files:
             paths += filter(None, read_bytes(file).split(separator))
@@ -118,7 +118,8 @@ def _paths(arguments: argparse.Namespace) -> list[bytes]:
     return paths
 
 
-def _options(context: Context, arguments: argparse.Namespace) -> "BackupOptions":
+def options_of(context: Context, arguments: argparse.Namespace) -> "BackupOptions":
+    """Raises `UsageError`; OSError where a file of patterns cannot be read."""
     from backup.ops.backup import BackupOptions
 
     for tag in arguments.tag:

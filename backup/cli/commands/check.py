@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from backup.cli import exits
 from backup.cli.context import Context, cache_directory
-from backup.cli.output import count, printable, show, show_json, size
+from backup.cli.output import count, printable, show, size
 from backup.model.errors import UsageError
 from backup.model.ids import SHORT_ID
 from backup.model.text import to_name
@@ -34,20 +34,20 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
     from backup.cli.progress import step_progress
     from backup.ops.check import check
 
-    subset = None if arguments.subset is None else _subset(arguments.subset)
+    subset = None if arguments.subset is None else subset_of(arguments.subset)
     if subset is not None and not arguments.read_data:
         raise UsageError("--subset chooses what --read-data reads: give both")
     with context.open_repository() as repository, step_progress(context) as monitor:
         log = cache_directory() / "imbfs" / repository.config.id / "read"
         report = check(repository, arguments.read_data, monitor, subset, log)
-    if context.json:
-        show_json(_summary(report))
-    else:
+    context.report(_summary(report))
+    if not context.json:
         _show(report, MAX_PATHS if not context.verbose else None)
     return exits.DAMAGE if report.damage else exits.DONE
 
 
-def _subset(text: str) -> "Part | Share":
+def subset_of(text: str) -> "Part | Share":
+    """Raises `UsageError`."""
     from backup.ops.check import Part, Share
 
     if (match := re.fullmatch(r"(\d{1,3}(?:\.\d{1,6})?)%", text)) and 0 < float(match[1]) <= 100:

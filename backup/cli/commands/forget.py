@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from backup.cli import exits
 from backup.cli.commands.prune import add_max_unused
 from backup.cli.context import Context
-from backup.cli.output import count, printable, show, show_json, tell
+from backup.cli.output import count, printable, show, tell
 from backup.cli.selecting import add_filters, filter_of
 from backup.model.duration import Duration, parse_duration
 from backup.model.errors import ImbfsError, UsageError
@@ -87,7 +87,7 @@ def _group_by(text: str) -> frozenset[GroupBy]:
 def run(context: Context, arguments: argparse.Namespace) -> int:
     from backup.ops.forget import forget
 
-    policy = _policy(arguments)
+    policy = policy_of(arguments)
     if arguments.snapshots and policy is not None:
         raise UsageError("name snapshots, or give a policy with --keep-…: not both")
     if not arguments.snapshots and policy is None:
@@ -102,8 +102,7 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
             _show(plan)
             _tell(context, plan, arguments.dry_run, policy is not None)
         code, pruned = _prune(context, repository, plan, arguments) if arguments.prune else (exits.DONE, None)
-    if context.json:
-        show_json(_record(plan, arguments.dry_run) | {"prune": pruned})
+    context.report(_record(plan, arguments.dry_run) | {"prune": pruned})
     return code
 
 
@@ -117,9 +116,8 @@ def _prune(
             context, repository, arguments.max_unused, arguments.dry_run, plan.forgotten
         )
     except ImbfsError:
-        if context.json:
-            # What was forgotten is forgotten, whatever became of pruning.
-            show_json(_record(plan, arguments.dry_run) | {"prune": None})
+        # What was forgotten is forgotten, whatever became of pruning.
+        context.report(_record(plan, arguments.dry_run) | {"prune": None})
         raise
     return exits.DAMAGE if summary.chunks_missing else exits.DONE, record(summary, arguments.dry_run)
 
@@ -131,7 +129,7 @@ def _tell(context: Context, plan: "Plan", dry_run: bool, by_policy: bool) -> Non
         tell(f"{did} {count(len(plan.forgotten), 'snapshot')}{kept}")
 
 
-def _policy(arguments: argparse.Namespace) -> Policy | None:
+def policy_of(arguments: argparse.Namespace) -> Policy | None:
     """None where no rule is given. Raises `UsageError`."""
     given = vars(arguments)
     for tag in arguments.keep_tag:
@@ -150,10 +148,15 @@ def _policy(arguments: argparse.Namespace) -> Policy | None:
 def _plan(
     context: Context, repository: "Repository", arguments: argparse.Namespace, policy: Policy | None
 ) -> "Plan":
+    from backup.cli.profiles.using import source_of
     from backup.ops.forget import plan_by_name, plan_by_policy
 
     chosen, by, allow_last = filter_of(arguments), arguments.group_by, arguments.allow_last
     if policy is not None:
+        if context.profile is not None and not (arguments.host or arguments.path or arguments.tag):
+            # Other profiles, with other policies, may share the repository.
+            source = source_of(context, context.profile)
+            return plan_by_policy(repository, policy, by, source.made, allow_last)
         return plan_by_policy(repository, policy, by, chosen, allow_last)
     selectors = [parse_selector(text, context.now()) for text in arguments.snapshots]
     return plan_by_name(repository, selectors, by, chosen, allow_last)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from backup.cli import exits
 from backup.cli.context import Context
-from backup.cli.output import count, show, show_json, size, tell
+from backup.cli.output import count, show, size, tell
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -39,8 +39,7 @@ def _share(text: str) -> float:
 def run(context: Context, arguments: argparse.Namespace) -> int:
     with context.open_repository() as repository:
         summary = prune_repository(context, repository, arguments.max_unused, arguments.dry_run)
-    if context.json:
-        show_json(record(summary, arguments.dry_run))
+    context.report(record(summary, arguments.dry_run))
     return exits.DAMAGE if summary.chunks_missing else exits.DONE
 
 

@@ -36,7 +36,8 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
     from backup.ops.why import Reasons
 
     rules = rules_of(context, arguments)
-    sources = [absolute(os.fsencode(path)) for path in arguments.source]
+    named = arguments.source or (context.profile.paths if context.profile else ())
+    sources = [absolute(os.fsencode(path)) for path in named]
     last, skip = _repository(context, needed=not sources)
     if last is not None:
         sources = last.paths
