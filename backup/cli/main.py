@@ -51,7 +51,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 #: Commands that read profiles themselves, wrong ones too.
-_ABOUT_PROFILES = ("profile",)
+_ABOUT_PROFILES = ("profile", "schedule")
 
 
 def _run(argv: list[str], module: ModuleType, arguments: argparse.Namespace) -> int:

@@ -34,5 +34,6 @@ COMMANDS = (
     "stats",
     "run",
     "profile",
+    "schedule",
     "completion",
 )

@@ -1,0 +1,1 @@
+"""Running profiles at set times: by systemd's timers, or by cron."""
