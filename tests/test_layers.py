@@ -56,6 +56,7 @@ PACKAGES: dict[str, set[str]] = {
     "pyfastcdc": {"backup.objects"},
     "zfec": {"backup.objects"},
     "rich": {"backup.cli"},
+    "xattr": {"backup.source"},
 }
 
 #: The mount commands start and end the driver; inside their functions: no other command pays for trio.

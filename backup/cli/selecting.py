@@ -73,10 +73,17 @@ def find_pair(
     return before, after
 
 
-def scan_options(context: Context, snapshot: "Snapshot") -> "BackupOptions":
+def scan_options(context: Context, repository: "Repository", snapshot: "Snapshot") -> "BackupOptions":
     """How the live tree is looked at to compare it with a snapshot: as the backup of that one did."""
+    from backup.cli.seals import seals_of
     from backup.ops.backup import BackupOptions
     from backup.ops.storing.recorded import recorded
 
     rules = recorded(snapshot.body.rules, f"snapshot {snapshot.id[:SHORT_ID]}")
-    return BackupOptions(time=context.now(), host=snapshot.body.host, user="", rules=rules)
+    return BackupOptions(
+        time=context.now(),
+        host=snapshot.body.host,
+        user="",
+        rules=rules,
+        seals=seals_of(repository),
+    )

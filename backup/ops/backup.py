@@ -27,6 +27,7 @@ from backup.repository import Repository, Writer
 from backup.snapshots.manifest import FORMAT, Body, Labels, Snapshot, Statistics
 from backup.source.descent import Identity
 from backup.source.rules import NO_RULES, Rules
+from backup.source.seals import Seals
 
 #: With more, the walk has not enough for them to do.
 MOST_USEFUL_WORKERS = 32
@@ -52,6 +53,9 @@ class BackupOptions:
     workers: int | None = None
     #: Bytes a second that are read at most, on average.
     limit_rate: int | None = None
+    #: Where this user seals files. `seal`: those that are read get one, those that moved are known by theirs.
+    seals: Seals | None = None
+    seal: bool = False
 
 
 @dataclass(frozen=True)
@@ -104,7 +108,8 @@ def _backup(
     sources = find_sources(repository, paths, options.host, monitor, options.rules)
     parent = find_parent(repository, sources, options.host)
     workers = _default_workers() if options.workers is None else options.workers
-    reading = partial(Readers, settings=repository.config, workers=workers)
+    seals = options.seals if options.seal and not options.dry_run else None
+    reading = partial(Readers, settings=repository.config, workers=workers, seals=seals)
     walk = open_walk(repository, writer, parent, options, started, monitor, reading)
     try:
         root = _run(walk, writer, sources, parent_root(repository, parent, monitor))
@@ -229,6 +234,8 @@ def open_walk(
         ignore_ctime=options.ignore_ctime,
         ignore_inode=options.ignore_inode,
         accept_unmounted=options.accept_unmounted,
+        seals=options.seals,
+        believe_seals=options.seal,
         same_rules=parent is not None and parent.body.rules == record(options.rules),
     )
     return Walk(writer, repository.tree, settings, monitor, reading)

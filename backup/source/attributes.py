@@ -8,6 +8,9 @@ import pwd
 #: An attribute's name and its value.
 Xattr = tuple[bytes, bytes]
 
+#: Where imbfs itself keeps a file's hash, and with a dot and a number after it: no part of what is backed up.
+SEAL = b"user.imbfs.hash"
+
 _NO_XATTRS = {errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
 _GONE = {errno.ENODATA, *_NO_XATTRS}
 
@@ -34,7 +37,7 @@ def read_xattrs(dir_fd: int, name: bytes, fd: int | None = None) -> tuple[Xattr,
 
 
 def xattrs_of(handle: int | bytes, *, follow_symlinks: bool = True) -> tuple[Xattr, ...]:
-    """All extended attributes of an open file or a path, sorted by name. Raises OSError."""
+    """All extended attributes of an open file or a path but seals, sorted by name. Raises OSError."""
     follow = follow_symlinks or isinstance(handle, int)
     try:
         keys = os.listxattr(handle, follow_symlinks=follow)
@@ -44,8 +47,11 @@ def xattrs_of(handle: int | bytes, *, follow_symlinks: bool = True) -> tuple[Xat
         raise
     found = []
     for key in keys:
+        name = os.fsencode(key)
+        if name == SEAL or name.startswith(SEAL + b"."):
+            continue
         try:
-            found.append((os.fsencode(key), os.getxattr(handle, key, follow_symlinks=follow)))
+            found.append((name, os.getxattr(handle, key, follow_symlinks=follow)))
         except OSError as error:  # removed since it was listed
             if error.errno not in _GONE:
                 raise

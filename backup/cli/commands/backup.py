@@ -5,6 +5,7 @@ import gc
 import getpass
 import os
 import socket
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from backup.cli.context import Context
 from backup.cli.output import count, size, tell
 from backup.cli.priority import give_way
 from backup.cli.rules import add_rules, read_bytes, rules_of
+from backup.cli.seals import add_namespace, first_seals_of, seals_of
 from backup.cli.stream import add_stream, open_stream, wants_stream
 from backup.model.errors import UsageError
 from backup.model.ids import SHORT_ID
@@ -22,6 +24,7 @@ from backup.model.size import parse_size
 
 if TYPE_CHECKING:
     from backup.ops.backup import BackupOptions, BackupResult
+    from backup.repository import Repository
 
 #: New objects between two looks for cycles among them.
 GC_THRESHOLD = 200_000
@@ -55,6 +58,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--expect", choices=("only-additions", "only-renames", "none"),
         help="store nothing where there are other changes (exit 4, or 5 for renames)",
     )  # fmt: skip
+    parser.add_argument("--xattr-hash", action="store_true", help="keep each file's hash on it, and go by it")
+    add_namespace(parser)
     parser.add_argument("--ignore-ctime", action="store_true", help="compare files without their ctime")
     parser.add_argument("--ignore-inode", action="store_true", help="compare files without inode numbers")
     parser.add_argument("--accept-unmounted", action="store_true", help="take an empty mount point as it is")
@@ -87,8 +92,11 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
         give_way()
     stream = wants_stream(arguments)
     paths = [] if stream else paths_of(context, arguments)
+    if arguments.namespace != 1 and not arguments.xattr_hash:
+        raise UsageError("--namespace chooses where --xattr-hash keeps hashes: give both")
     _make_default_repository(context)
     with context.open_repository() as repository, backup_progress(context, repository, paths) as monitor:
+        options = _with_seals(options, repository, arguments)
         judge = judge_of(arguments.approve, arguments.expect, monitor)
         if judge is None and arguments.dry_run and context.verbose and not context.json:
             judge = partial(show_lines, context)
@@ -143,6 +151,14 @@ def options_of(context: Context, arguments: argparse.Namespace) -> "BackupOption
         ignore_inode=arguments.ignore_inode,
         accept_unmounted=arguments.accept_unmounted,
     )
+
+
+def _with_seals(
+    options: "BackupOptions", repository: "Repository", arguments: argparse.Namespace
+) -> "BackupOptions":
+    if not arguments.xattr_hash:
+        return replace(options, seals=seals_of(repository))
+    return replace(options, seals=first_seals_of(repository, arguments.namespace), seal=True)
 
 
 def _rate(text: str | None) -> int | None:

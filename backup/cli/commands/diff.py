@@ -87,7 +87,7 @@ def _with_source(context: Context, repository: "Repository", arguments: argparse
             repository,
             snapshot,
             whole,
-            scan_options(context, snapshot),
+            scan_options(context, repository, snapshot),
             monitor,
             read_files=arguments.verify,
             backwards=backwards,

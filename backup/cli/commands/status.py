@@ -32,7 +32,7 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
             named, when = " ".join(map(printable, snapshot.paths)), snapshot.body.time[:19].replace("T", " ")
             tell(f"{named} since snapshot {snapshot.id[:SHORT_ID]} of {when}")
         lines, errors = [], 0
-        options = scan_options(context, snapshot)
+        options = scan_options(context, repository, snapshot)
         with scan_progress(context) as monitor:
             for path in inner:
                 found = status(repository, snapshot, path, options, monitor, read_files=arguments.verify)

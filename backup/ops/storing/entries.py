@@ -6,11 +6,14 @@ from collections import deque
 from collections.abc import Callable
 
 from backup.model.entry import FLAG_CARRIED, FLAG_CHANGING, FLAG_NO_CONTENT
+from backup.model.errors import Damaged
 from backup.ops.storing.batch import Gatherer, Wanted
 from backup.ops.storing.directories import Directories, TreeStore
+from backup.ops.storing.files import UNSEALED
 from backup.ops.storing.frame import PENDING, Frame, Waiting
 from backup.ops.storing.listing import Listing
 from backup.ops.storing.monitor import Counts, Monitor
+from backup.ops.storing.moves import Moves
 from backup.ops.storing.part import Result
 from backup.ops.storing.rows import Volumes, special_row
 from backup.ops.storing.unchanged import Comparison
@@ -26,6 +29,7 @@ class Entries:
         store: TreeStore,
         directories: Directories,
         comparison: Comparison,
+        moves: Moves,
         counts: Counts,
         monitor: Monitor,
         hidden: Callable[[bytes], bool],
@@ -34,9 +38,12 @@ class Entries:
         #: Files to be read once more, under another name than the one that failed.
         self.again: deque[Wanted] = deque()
         self.volumes = Volumes()
+        #: Files that were read and could not be sealed.
+        self.unsealed = 0
         self._store = store
         self._directories = directories
         self._comparison = comparison
+        self._moves = moves
         self._counts = counts
         self._monitor = monitor
         self._hidden = hidden
@@ -81,7 +88,9 @@ class Entries:
         elif stat.S_ISDIR(found.st_mode):
             if not _turned_out(frame, position, name, found):
                 frame.waiting.append(Waiting(name, found, slot, position))
-        elif frame.parent is not None and self._comparison.same_file(frame.parent, position, found):
+        elif frame.parent is not None and self._comparison.same_file(
+            frame.parent, position, found, (fd, name)
+        ):
             frame.rows[slot] = position
             self._counts.files_unchanged += 1
             self._count(1, found.st_size if stat.S_ISREG(found.st_mode) else 0)
@@ -122,12 +131,27 @@ class Entries:
             frame.rows[slot] = PENDING
             known.append(wanted)
         elif stat.S_ISREG(status.st_mode):
+            if self._take_moved(fd, wanted, status):
+                return
             frame.rows[slot] = PENDING
             if link is not None:
                 self._links[link] = []
             files.add(fd, wanted, status)
         else:
             self._make_special(fd, wanted, status)
+
+    def _take_moved(self, fd: int, wanted: Wanted, status: os.stat_result) -> bool:
+        """Whether the content is known from where the file was before."""
+        try:
+            row = self._moves.row(wanted.frame, fd, wanted.name, wanted.position, status)
+        except (OSError, Damaged):
+            return False  # Reading it tells what is wrong.
+        if row is None:
+            return False
+        if wanted.link is not None:
+            self._links[wanted.link] = row
+        self._set(wanted, row)
+        return True
 
     def _make_special(self, fd: int, wanted: Wanted, status: os.stat_result) -> None:
         try:
@@ -154,7 +178,8 @@ class Entries:
         record, object_id, extra, flags, lists = result
         for data in lists:
             self._store.store_tree(data)
-        row = Row(wanted.name, record, object_id, extra, wanted.volume, flags)
+        self.unsealed += bool(flags & UNSEALED)
+        row = Row(wanted.name, record, object_id, extra, wanted.volume, flags & ~UNSEALED)
         if flags & FLAG_CHANGING:
             path = os.fsdecode(wanted.frame.path_of(wanted.name))
             self._monitor.notice(f"{path} changed while it was read: stored as it was met")

@@ -10,6 +10,10 @@ from backup.objects.hashing import Hasher
 from backup.source.attributes import Xattr, xattrs_of
 from backup.source.descent import Identity, open_file
 from backup.source.extents import data_extents, looks_sparse
+from backup.source.seals import Seals
+
+#: Of a file that could not be sealed. It is for the main process, and in no tree.
+UNSEALED = 1 << 16
 
 #: A file that changes while it is read is read again, so many times in all.
 ATTEMPTS = 2
@@ -37,25 +41,54 @@ class Content(NamedTuple):
     flags: int
 
 
-def store_file(dir_fd: int, name: bytes, expected: Identity, store: Store, chunker: Chunker) -> Content:
-    """Stores the content of a regular file.
+def store_file(
+    dir_fd: int, name: bytes, expected: Identity, store: Store, chunker: Chunker, seals: Seals | None = None
+) -> Content:
+    """Stores the content of a regular file, and seals it where `seals` are given.
 
     Raises OSError where the file cannot be read; FileNotFoundError where it is gone.
     """
     fd, before = open_file(dir_fd, name, expected)
     try:
-        attempts = ATTEMPTS
-        if before.st_size <= chunker.single and not looks_sparse(before):
-            data = os.pread(fd, before.st_size, 0)
-            xattrs = xattrs_of(fd)
-            after = os.fstat(fd)
-            if len(data) == before.st_size and _same(before, after):
-                extents = [Extent(len(data), store.store(data))] if data else []
-                return Content(after, len(data), extents, None, xattrs, 0)
-            before, attempts = after, attempts - 1
-        return _store_content(fd, before, store, chunker, attempts)
+        content = _store(fd, before, store, chunker)
+        return content if seals is None else _seal(fd, content, seals)
     finally:
         os.close(fd)
+
+
+def _store(fd: int, before: os.stat_result, store: Store, chunker: Chunker) -> Content:
+    attempts = ATTEMPTS
+    if before.st_size <= chunker.single and not looks_sparse(before):
+        data = os.pread(fd, before.st_size, 0)
+        xattrs = xattrs_of(fd)
+        after = os.fstat(fd)
+        if len(data) == before.st_size and _same(before, after):
+            extents = [Extent(len(data), store.store(data))] if data else []
+            return Content(after, len(data), extents, None, xattrs, 0)
+        before, attempts = after, attempts - 1
+    return _store_content(fd, before, store, chunker, attempts)
+
+
+def _seal(fd: int, content: Content, seals: Seals) -> Content:
+    """The content with the status that sealing leads to: it changes the ctime."""
+    digest = content.hash or (content.extents[0].chunk if len(content.extents) == 1 else None)
+    if digest is None or content.flags:
+        return content
+    try:
+        if not seals.write(fd, digest, content.status):
+            return content
+    except OSError:
+        return content._replace(flags=UNSEALED)
+    sealed = os.fstat(fd)
+    xattrs = xattrs_of(fd)
+    read = content.status
+    if _same(sealed, os.fstat(fd)) and (sealed.st_size, sealed.st_mtime_ns) == (
+        read.st_size,
+        read.st_mtime_ns,
+    ):
+        return content._replace(status=sealed, xattrs=xattrs)
+    # Something else changes it just now: with the old ctime, the next backup reads it again.
+    return content
 
 
 def _store_content(fd: int, before: os.stat_result, store: Store, chunker: Chunker, attempts: int) -> Content:

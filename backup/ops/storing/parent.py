@@ -92,6 +92,10 @@ class ParentDirectory:
         page, local = self._directory.at(position)
         return page.ref(local)[3]
 
+    def inode(self, position: int) -> int:
+        page, local = self._directory.at(position)
+        return page.record(local)[9]
+
     def row(self, position: int) -> Row:
         page, local = self._directory.at(position)
         return page.row(local)
@@ -112,6 +116,10 @@ class ParentDirectory:
         """The tree of a subdirectory; None where the name is something else."""
         page, local = self._directory.at(position)
         return page.ref(local)[0] if is_directory(page.stat(local)) else None
+
+    def hash(self, position: int) -> ObjectId | None:
+        """The hash of all of a file's bytes, where there is one."""
+        return self._directory.entry(position).hash
 
     def chunks(self, position: int) -> list[ObjectId]:
         """All objects that a file's content needs."""

@@ -13,6 +13,7 @@ from backup.ops.storing.part import MAX_OBJECTS, SLACK, Part, Result
 from backup.ops.storing.rows import bounded
 from backup.snapshots.extents import encode_content
 from backup.snapshots.tree import encode_extra, encode_stat
+from backup.source.seals import Seals
 
 
 class HandOver(Protocol):
@@ -29,12 +30,13 @@ class Streamed(NamedTuple):
 
 
 class BatchReader:
-    """Reused for many batches; not for several threads."""
+    """Reused for many batches; not for several threads. Files that it has read get `seals`."""
 
-    def __init__(self, hash_name: HashName, chunker: Chunker) -> None:
+    def __init__(self, hash_name: HashName, chunker: Chunker, seals: Seals | None = None) -> None:
         self._name = name_of(hash_name)
         self._hash_name = hash_name
         self._chunker = chunker
+        self._seals = seals
 
     def read(
         self, directories: list[int], files: list[FileToRead], room: memoryview, hand_over: HandOver
@@ -63,7 +65,7 @@ class BatchReader:
         return Streamed(extents, hasher.digest() if len(extents) > 1 else None)
 
     def _file(self, dir_fd: int, name: bytes, expected: tuple[int, int], objects: "_Objects") -> Result:
-        content = store_file(dir_fd, name, expected, objects, self._chunker)
+        content = store_file(dir_fd, name, expected, objects, self._chunker, self._seals)
         lists: list[bytes] = []
 
         def name_list(data: bytes) -> ObjectId:

@@ -11,6 +11,7 @@ from backup.ops.storing.inline import Inline
 from backup.ops.storing.intake import Intake
 from backup.ops.storing.reader import BatchReader
 from backup.ops.storing.slots import slot_size
+from backup.source.seals import Seals
 
 
 class ContentSettings(Protocol):
@@ -27,11 +28,13 @@ class ContentSettings(Protocol):
 
 
 class Readers:
-    """Starts workers with the first full batch. Close it."""
+    """Starts workers with the first full batch. Close it. Files that are read get `seals`."""
 
-    def __init__(self, intake: Intake, settings: ContentSettings, workers: int) -> None:
+    def __init__(
+        self, intake: Intake, settings: ContentSettings, workers: int, seals: Seals | None = None
+    ) -> None:
         self._intake = intake
-        self._reader = BatchReader(settings.hash, Chunker(settings.chunker))
+        self._reader = BatchReader(settings.hash, Chunker(settings.chunker), seals)
         self._compression = settings.compression
         self._size = slot_size(settings.chunker)
         self._workers = workers

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from backup.model.ids import ObjectId
 from backup.ops.storing.parent import ParentDirectory
 from backup.snapshots.tree import NS, Buffer, Page, encode_stat
+from backup.source.attributes import path_of
 from backup.source.descent import Identity
 from backup.source.mounts import WITHOUT_CTIME, FileSystems, inodes_last
 from backup.source.rules import NO_RULES, Rules
+from backup.source.seals import Seals
 
 #: A clock that ticks while a backup starts may stamp a later change with an earlier time.
 TICK_NS = 20_000_000
@@ -42,6 +44,9 @@ class Settings:
     ignore_inode: bool = False
     #: An empty directory where a file system was mounted is taken as it is.
     accept_unmounted: bool = False
+    #: Where this user has sealed files. `believe_seals`: moved files are recognised by theirs.
+    seals: Seals | None = None
+    believe_seals: bool = False
 
 
 class Comparison:
@@ -54,8 +59,17 @@ class Comparison:
         self._has = has
         self._systems = systems or FileSystems()
 
-    def same_file(self, parent: ParentDirectory, position: int, status: os.stat_result) -> bool:
-        """Whether a name that is no directory is unchanged; -1 is no position in the parent."""
+    def same_file(
+        self,
+        parent: ParentDirectory,
+        position: int,
+        status: os.stat_result,
+        place: tuple[int, bytes] | None = None,
+    ) -> bool:
+        """Whether a name that is no directory is unchanged; -1 is no position in the parent.
+
+        `place`: its directory's descriptor and its name, where its seal may be asked.
+        """
         if position < 0:
             return False
         record = encode_stat(status)
@@ -63,7 +77,9 @@ class Comparison:
             return False
         if not stat.S_ISREG(status.st_mode):
             return True
-        if self._settings.read_all or self._racy(status):
+        if self._settings.read_all:
+            return False
+        if self.racy(status) and not (place and self._sealed(parent, position, status, place)):
             return False
         return not self._settings.distrust or all(map(self._has, parent.chunks(position)))
 
@@ -91,14 +107,31 @@ class Comparison:
             records.append(encode_stat(status))
         return page.stats == b"".join(records)
 
-    def _racy(self, status: os.stat_result) -> bool:
+    def racy(self, status: os.stat_result) -> bool:
         """Whether the file may have been written after the parent read it, in the same tick."""
-        modified, changed = status.st_mtime_ns, status.st_ctime_ns
-        coarse = modified % NS == 0 and changed % NS == 0
-        since = self._settings.parent_started_ns - (COARSE_NS if coarse else TICK_NS)
+        changed = status.st_ctime_ns >= self._since(status) and not self._settings.ignore_ctime
+        return changed or self._lately_modified(status)
+
+    def _lately_modified(self, status: os.stat_result) -> bool:
         # A time in the future was set by hand: the change itself shows in ctime.
-        seen = changed >= since and not self._settings.ignore_ctime
-        return seen or since <= modified <= self._settings.started_ns
+        return self._since(status) <= status.st_mtime_ns <= self._settings.started_ns
+
+    def _since(self, status: os.stat_result) -> int:
+        coarse = status.st_mtime_ns % NS == 0 and status.st_ctime_ns % NS == 0
+        return self._settings.parent_started_ns - (COARSE_NS if coarse else TICK_NS)
+
+    def _sealed(
+        self, parent: ParentDirectory, position: int, status: os.stat_result, place: tuple[int, bytes]
+    ) -> bool:
+        """Whether it was sealing that changed the file's ctime: a backup does so after reading."""
+        if self._settings.seals is None or self._lately_modified(status):
+            return False
+        digest = self._settings.seals.find(path_of(*place), status)
+        return digest is not None and digest == parent.hash(position)
+
+    def inodes_last(self, device: int) -> bool:
+        """Whether an inode number tells that a file is the same as before."""
+        return not self._settings.ignore_inode and inodes_last(self._systems.kind(device))
 
     def stored(self, trees: list[ObjectId]) -> bool:
         """Whether the parent's trees can be named again."""

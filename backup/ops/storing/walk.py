@@ -20,6 +20,7 @@ from backup.ops.storing.intake import Intake, ObjectWriter
 from backup.ops.storing.listing import Listing, list_directory
 from backup.ops.storing.monitor import Counts, Monitor
 from backup.ops.storing.mounted import NotMounted, require_mounted
+from backup.ops.storing.moves import Moves
 from backup.ops.storing.parent import ParentDirectory, open_parent
 from backup.ops.storing.sources import Choice, Sources
 from backup.ops.storing.unchanged import Comparison, Settings
@@ -79,8 +80,15 @@ class Walk:
             settings.rules, settings.same_rules, comparison, systems, self._problem, monitor.notice
         )
         self._directories = Directories(writer, read_tree, comparison, self.counts, monitor)
+        self._moves = Moves(settings, comparison, writer.has, read_tree)
         self._entries = Entries(
-            writer, self._directories, comparison, self.counts, monitor, self._chooser.hidden
+            writer,
+            self._directories,
+            comparison,
+            self._moves,
+            self.counts,
+            monitor,
+            self._chooser.hidden,
         )
         self._readers = reading(Intake(writer, self._entries))
         self._files = Gatherer(self._submit)
@@ -92,6 +100,7 @@ class Walk:
         Raises OSError where the top directory cannot be read.
         """
         fd = os.open(sources.top, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._moves.parent = None if parent is None else parent.tree
         with Descent(fd) as descent:
             position = -1 if parent is None else parent.seek(ROOT_NAME)
             top = Waiting(ROOT_NAME, os.fstat(fd), 0, position)
@@ -107,6 +116,7 @@ class Walk:
         self._readers.finish()
         self._entries.tell()
         self._tell_pseudo()
+        self._tell_unsealed()
         assert self._directories.row is not None
         row = self._directories.row
         if isinstance(row, int):
@@ -124,6 +134,13 @@ class Walk:
         if self._chooser.pseudo:
             shown = ", ".join(os.fsdecode(path) for path in self._chooser.pseudo)
             self._monitor.notice(f"not entered, because the system makes up what is shown there: {shown}")
+
+    def _tell_unsealed(self) -> None:
+        if number := self._entries.unsealed:
+            files = "1 file" if number == 1 else f"{number:,} files"
+            self._monitor.notice(
+                f"the hash of {files} cannot be kept there: not writable, or without attributes"
+            )
 
     def settle(self) -> None:
         """Stores what would be lost otherwise: for a backup that stops."""
