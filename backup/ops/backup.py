@@ -16,7 +16,6 @@ from backup.model.text import to_name
 from backup.ops.storing.intake import Intake
 from backup.ops.storing.monitor import Counts, Monitor
 from backup.ops.storing.pace import Pace, PacedMonitor
-from backup.ops.storing.parent import ParentDirectory, open_parent
 from backup.ops.storing.readers import Readers
 from backup.ops.storing.recorded import record
 from backup.ops.storing.sources import Sources, plan_sources
@@ -112,7 +111,7 @@ def _backup(
     reading = partial(Readers, settings=repository.config, workers=workers, seals=seals)
     walk = open_walk(repository, writer, parent, options, started, monitor, reading)
     try:
-        root = _run(walk, writer, sources, parent_root(repository, parent, monitor))
+        root = _run(walk, writer, sources, parent)
         if not options.dry_run:
             accept(root)
     except BaseException:
@@ -151,11 +150,9 @@ def _default_workers() -> int:
     return min(len(os.sched_getaffinity(0)), MOST_USEFUL_WORKERS)
 
 
-def _run(
-    walk: Walk, writer: "Writer | DryWriter", sources: Sources, parent: ParentDirectory | None
-) -> ObjectId:
+def _run(walk: Walk, writer: "Writer | DryWriter", sources: Sources, parent: Snapshot | None) -> ObjectId:
     try:
-        root = walk.run(sources, parent)
+        root = walk.run(sources, None if parent is None else parent.root)
     except Stopped:
         # What was read so far is worth keeping: the next run finds it stored. Any other interruption
         # may have come in the middle of a write, and what was being written is not to be trusted.
@@ -239,11 +236,6 @@ def open_walk(
         same_rules=parent is not None and parent.body.rules == record(options.rules),
     )
     return Walk(writer, repository.tree, settings, monitor, reading)
-
-
-def parent_root(repository: Repository, parent: Snapshot | None, monitor: Monitor) -> ParentDirectory | None:
-    root = None if parent is None else parent.root
-    return open_parent(root, repository.tree, monitor.notice, root=True)
 
 
 def _refuse_repository(repository: Repository, sources: Sources) -> None:
@@ -336,6 +328,9 @@ class DryWriter:
 
     def has(self, object_id: ObjectId) -> bool:
         return object_id in self._new or self._repository.index.place(object_id) is not None
+
+    def distrust(self, objects: list[ObjectId]) -> None:
+        """Nothing is stored anew."""
 
     def finish(self) -> None:
         """Nothing waits."""

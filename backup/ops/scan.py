@@ -6,7 +6,7 @@ from functools import partial
 from typing import NamedTuple
 
 from backup.model.ids import ObjectId
-from backup.ops.backup import BackupOptions, DryWriter, open_walk, parent_root
+from backup.ops.backup import BackupOptions, DryWriter, open_walk
 from backup.ops.storing.glance import Glance
 from backup.ops.storing.intake import Intake
 from backup.ops.storing.monitor import Counts, Monitor
@@ -52,7 +52,7 @@ def scan(
         reading = partial(Readers, settings=repository.config, workers=0)
     walk = open_walk(repository, keeper, parent, options, clock(), monitor, reading)
     try:
-        root = walk.run(sources, parent_root(repository, parent, monitor))
+        root = walk.run(sources, None if parent is None else parent.root)
     finally:
         walk.close()
     return Scan(root, keeper.tree, walk.counts)

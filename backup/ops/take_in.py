@@ -14,7 +14,6 @@ from backup.ops.backup import (
     find_parent,
     find_sources,
     open_walk,
-    parent_root,
 )
 from backup.ops.storing.monitor import Monitor
 from backup.ops.storing.readers import Readers
@@ -48,7 +47,7 @@ def take_in(
         parent = _older(find_parent(repository, named, options.host), started)
         reading = partial(Readers, settings=repository.config, workers=options.workers or 0)
         walk = open_walk(repository, writer, parent, options, started, monitor, reading)
-        root = _run(walk, writer, sources, repository, parent, monitor)
+        root = _run(walk, writer, sources, parent)
         return conclude(
             repository,
             writer,
@@ -72,12 +71,10 @@ def _run(
     walk: Walk,
     writer: Writer,
     sources: Sources,
-    repository: Repository,
     parent: Snapshot | None,
-    monitor: Monitor,
 ) -> ObjectId:
     try:
-        root = walk.run(sources, parent_root(repository, parent, monitor))
+        root = walk.run(sources, None if parent is None else parent.root)
         writer.finish()
     except BaseException:
         writer.discard()

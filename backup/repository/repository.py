@@ -77,6 +77,8 @@ class Repository:
         self._synced = 0.0
         self._filled = 0
         self._told: set[SegmentId] = set()
+        #: What was told of manifests: they are looked at several times.
+        self._told_of_manifests: set[str] = set()
         self.sync_index()
 
     @classmethod
@@ -378,7 +380,9 @@ class Repository:
         return missing & self.index.known_snapshots() if missing else missing
 
     def _tell_damage(self, text: str) -> None:
-        self.notice(f"{text}; `imbfs check` tells more")
+        if text not in self._told_of_manifests:
+            self._told_of_manifests.add(text)
+            self.notice(f"{text}; `imbfs check` tells more")
 
     def read_tree_block(self, pack: PackId, offset: int, size: int) -> Iterable[tuple[ObjectId, bytes]]:
         """The objects of one block with their names, from the block alone. Raises `Damaged`."""

@@ -113,6 +113,8 @@ class Writer:
         #: An object counts as stored only where its pack still stands.
         self._packs: set[PackId] = set()
         self._without = without
+        #: Objects that count as not stored: what is there of them cannot be read.
+        self._distrusted: set[ObjectId] = set()
         #: Packs written in this run.
         self.written: set[PackId] = set()
         with storing():
@@ -180,7 +182,7 @@ class Writer:
         places = self._repository.packs_of(asked) if asked else {}
         new = []
         for position, (name, length) in enumerate(objects):
-            if name not in self._pending and places.get(name) not in self._packs:
+            if name not in self._pending and not self._stands(name, places.get(name)):
                 self._pending.add(name)
                 self.bytes_added += length
                 new.append(position)
@@ -224,9 +226,17 @@ class Writer:
         return True
 
     def has(self, object_id: ObjectId) -> bool:
-        return object_id in self._pending or (
-            self._repository.packs_of([object_id]).get(object_id) in self._packs
+        return object_id in self._pending or self._stands(
+            object_id, self._repository.packs_of([object_id]).get(object_id)
         )
+
+    def _stands(self, name: ObjectId, pack: PackId | None) -> bool:
+        """Whether the pack that holds an object, by the index, can be counted on."""
+        return pack in self._packs and (name not in self._distrusted or pack in self.written)
+
+    def distrust(self, objects: Iterable[ObjectId]) -> None:
+        """What is stored of these cannot be read: where they are met, they are stored again."""
+        self._distrusted.update(objects)
 
     def _pack_done(self, pack: PackRecord) -> None:
         self._packs.add(pack.id)

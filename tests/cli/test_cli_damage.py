@@ -149,3 +149,9 @@ def test_check_takes_a_share_or_a_part(copied: Imbfs, text: str, code: int) -> N
 
 def test_a_subset_without_reading_is_wrong_use(copied: Imbfs) -> None:
     assert copied.run("check", "--subset", "5%", check=False).code == 2
+
+
+def test_a_damaged_manifest_is_told_once(saved: Imbfs, source: Path) -> None:
+    DAMAGES["flipped-in-the-middle"](files_of(saved.repository, "manifest")[0])
+    result = saved.run("backup", source)
+    assert result.errors.count("`imbfs check` tells more") == 1

@@ -15,10 +15,10 @@ _MODE = slice(0, 4)
 class ParentDirectory:
     """Walked once, in the order of names, beside the live directory."""
 
-    def __init__(self, tree: ObjectId, read: Callable[[ObjectId], Buffer], *, root: bool = False) -> None:
-        """Raises `Damaged` where the parent's tree cannot be read."""
+    def __init__(self, tree: ObjectId, directory: Directory) -> None:
+        """All pages of the `directory` can be read."""
         self.tree = tree
-        self._directory = Directory(tree, read, root=root)
+        self._directory = directory
         self._position = 0
         #: Positions of names that the live directory does not have.
         self.removed: list[int] = []
@@ -151,15 +151,33 @@ def is_directory(record: Buffer) -> bool:
 def open_parent(
     tree: ObjectId | None,
     read: Callable[[ObjectId], Buffer],
-    notice: Callable[[str], None],
+    damaged: Callable[[list[ObjectId], Damaged], None],
     *,
     root: bool = False,
 ) -> ParentDirectory | None:
-    """None where there is no parent, or its tree is damaged: all counts as new then."""
+    """None where there is no parent, or a part of its tree is damaged: all counts as new then.
+
+    `damaged` is told of the trees that cannot be read.
+    """
     if tree is None:
         return None
     try:
-        return ParentDirectory(tree, read, root=root)
+        directory = Directory(tree, read, root=root)
     except Damaged as error:
-        notice(f"the parent cannot be compared with here: {error}")
+        damaged([tree], error)
         return None
+    if bad := _damaged_pages(directory):
+        damaged(list(bad), next(iter(bad.values())))
+        return None
+    return ParentDirectory(tree, directory)
+
+
+def _damaged_pages(directory: Directory) -> dict[ObjectId, Damaged]:
+    """Of a very large directory. Looked for beforehand: in the middle of the walk it would be too late."""
+    bad = {}
+    for number, page in enumerate(directory.page_ids):
+        try:
+            directory.page(number)
+        except Damaged as error:
+            bad[page] = error
+    return bad

@@ -5,6 +5,7 @@ import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from backup.model.errors import Damaged
 from backup.model.ids import ObjectId
 from backup.ops.storing.parent import ParentDirectory
 from backup.snapshots.tree import NS, Buffer, Page, encode_stat
@@ -81,7 +82,14 @@ class Comparison:
             return False
         if self.racy(status) and not (place and self._sealed(parent, position, status, place)):
             return False
-        return not self._settings.distrust or all(map(self._has, parent.chunks(position)))
+        return not self._settings.distrust or self._has_content(parent, position)
+
+    def _has_content(self, parent: ParentDirectory, position: int) -> bool:
+        try:
+            return all(map(self._has, parent.chunks(position)))
+        except Damaged:
+            # The list of chunks is lost: it is made anew with them.
+            return False
 
     def _alike(self, parent: ParentDirectory, position: int, record: bytes, device: int) -> bool:
         """Whether a record that differs does so only in what says nothing here."""

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from backup.model.entry import FLAG_CARRIED
+from backup.model.errors import Damaged
 from backup.model.ids import ObjectId
 from backup.ops.storing.batch import Batch, Gatherer, Wanted
 from backup.ops.storing.choosing import Chooser
@@ -38,6 +39,8 @@ class Writer(TreeStore, ObjectWriter, Protocol):
     """What a backup needs of the repository to store objects in it."""
 
     def has(self, object_id: ObjectId) -> bool: ...
+
+    def distrust(self, objects: list[ObjectId]) -> None: ...
 
 
 class Reading(Protocol):
@@ -71,6 +74,7 @@ class Walk:
         reading: Callable[[Intake], Reading],
     ) -> None:
         self.counts = Counts()
+        self._writer = writer
         self._read_tree = read_tree
         self._settings = settings
         self._monitor = monitor
@@ -94,11 +98,12 @@ class Walk:
         self._files = Gatherer(self._submit)
         self._sources: frozenset[bytes] = frozenset()
 
-    def run(self, sources: Sources, parent: ParentDirectory | None) -> ObjectId:
-        """Stores the sources and returns the tree of the snapshot's root; `parent` is the parent's.
+    def run(self, sources: Sources, parent_root: ObjectId | None) -> ObjectId:
+        """Stores the sources and returns the tree of the snapshot's root; `parent_root` is the parent's.
 
         Raises OSError where the top directory cannot be read.
         """
+        parent = self._open_parent(parent_root, sources.top, root=True)
         fd = os.open(sources.top, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._moves.parent = None if parent is None else parent.tree
         with Descent(fd) as descent:
@@ -243,7 +248,7 @@ class Walk:
         self._monitor.directory(path)
         status = os.fstat(fd)
         subtree = above.subtree(at.position) if above is not None and at.position >= 0 else None
-        parent = open_parent(subtree, self._read_tree, self._monitor.notice)
+        parent = self._open_parent(subtree, path)
         point = mount_point(path, status) if up is None else path
         volume = self._entries.volumes.number(status.st_dev, point)
         here = None if up is None else up.here
@@ -271,6 +276,17 @@ class Walk:
             here,
         )
         return frame, listing
+
+    def _open_parent(
+        self, tree: ObjectId | None, path: bytes, *, root: bool = False
+    ) -> ParentDirectory | None:
+        def damaged(trees: list[ObjectId], error: Damaged) -> None:
+            self._writer.distrust(trees)
+            self._monitor.notice(
+                f"{os.fsdecode(path)} is read anew, because the last backup's tree of it is damaged: {error}"
+            )
+
+        return open_parent(tree, self._read_tree, damaged, root=root)
 
     def _take(self, fd: int, frame: Frame, listing: Listing) -> None:
         at = 0

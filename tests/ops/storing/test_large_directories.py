@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from backup.model.ids import ObjectId
+from backup.objects.pack import pack_key
 from backup.ops.backup import BackupOptions, backup
 from backup.ops.storing.frame import Frame
 from backup.repository import Repository, Writer
@@ -135,3 +137,40 @@ def _lose_pages(repository: Repository, directory: Directory) -> None:
     assert place is not None
     name = place.pack.hex()
     (repository.path / "packs" / name[:2] / name).unlink()
+
+
+@pytest.mark.parametrize("which", [0, 1, -1])
+def test_a_directory_with_a_damaged_page_is_read_anew_and_the_next_snapshot_is_whole(
+    tmp_path: Path, many: Path, which: int
+) -> None:
+    opened = make(tmp_path)
+    pages = run(opened, many).page_ids
+    assert len(pages) > 2
+    damage_object(opened, pages[which])
+    monitor = Silent()
+    options = BackupOptions(datetime.now(UTC), "host", "user", workers=0)
+    with opened.reopen() as repository:
+        result = backup(repository, [os.fsencode(many)], options, monitor)
+        assert result.statistics.errors == 0
+        told = [text for text in monitor.notices if "is read anew" in text]
+        assert len(told) == 1
+        assert str(many) in told[0]
+    with opened.reopen() as repository:
+        (snapshot,) = repository.snapshots(lambda snapshot: snapshot.id == result.snapshot)
+        tree = repository.root(snapshot).entry(0).tree
+        assert tree is not None
+        assert len(list(repository.directory(tree).entries())) == NAMES
+
+
+def damage_object(opened: Opened, name: ObjectId) -> None:
+    """With its whole block; the index, that has trees as well, goes."""
+    place = opened.repository.index.place(name)
+    assert place is not None
+    index = opened.repository.index.path
+    opened.close()
+    path = opened.path / pack_key(place.pack)
+    path.chmod(0o600)
+    with path.open("r+b") as file:
+        file.seek(place.block_offset)
+        file.write(bytes(place.block_size))
+    index.unlink()
