@@ -259,7 +259,21 @@ class Soak:
         listed = {str(snapshot["id"]) for snapshot in self._listed()}
         for snapshot in self._known.truths.keys() - listed:
             self.failures.append(f"snapshot {snapshot[:12]} is lost")
+        self._prune_all()
         self._require(self.imbfs.run("check", "--read-data", check=False), "check at the end")
         for snapshot, truth in sorted(self._known.truths.items()):
             self._compare_restored(self.imbfs, snapshot, truth)
         self.counts["snapshots at the end"] = len(listed)
+
+    def _prune_all(self) -> None:
+        """Nobody works any more: what killed ones left behind goes, and nothing else stays."""
+        # The mount goes on with what it shows; it has shown what was forgotten.
+        self.imbfs.run("umount", self._mountpoint, check=False)
+        self._reader.moving = True
+        self._require(self.imbfs.run("prune", "--max-unused", "0", check=False), "prune at the end")
+        unreachable = self.imbfs.run("--json", "stats").json()["totals"]["unreachable"]
+        if unreachable["objects"]:
+            self.failures.append(f"after a prune, {unreachable['objects']} objects are unreachable")
+        for part in ("leases", "condemned"):
+            if left := sorted((self.imbfs.repository / part).iterdir()):
+                self.failures.append(f"after a prune, {part} are left: {left[0].read_text()}")
