@@ -329,7 +329,7 @@ class DryWriter:
     def has(self, object_id: ObjectId) -> bool:
         return object_id in self._new or self._repository.index.place(object_id) is not None
 
-    def distrust(self, objects: list[ObjectId]) -> None:
+    def distrust_trees(self) -> None:
         """Nothing is stored anew."""
 
     def finish(self) -> None:

@@ -113,8 +113,9 @@ class Writer:
         #: An object counts as stored only where its pack still stands.
         self._packs: set[PackId] = set()
         self._without = without
-        #: Objects that count as not stored: what is there of them cannot be read.
-        self._distrusted: set[ObjectId] = set()
+        #: Whether trees may be damaged, and those that are: they count as not stored.
+        self._distrusts_trees = False
+        self._damaged: set[ObjectId] = set()
         #: Packs written in this run.
         self.written: set[PackId] = set()
         with storing():
@@ -201,6 +202,8 @@ class Writer:
 
     def store_tree(self, data: bytes) -> ObjectId:
         object_id = self._repository.name(data)
+        if self._distrusts_trees and object_id not in self._pending and self._is_damaged(object_id):
+            self._damaged.add(object_id)
         if self._add(object_id, data, self._tree):
             self._trees.append((object_id, data))
             self._trees_size += len(data)
@@ -232,11 +235,18 @@ class Writer:
 
     def _stands(self, name: ObjectId, pack: PackId | None) -> bool:
         """Whether the pack that holds an object, by the index, can be counted on."""
-        return pack in self._packs and (name not in self._distrusted or pack in self.written)
+        return pack in self._packs and (name not in self._damaged or pack in self.written)
 
-    def distrust(self, objects: Iterable[ObjectId]) -> None:
-        """What is stored of these cannot be read: where they are met, they are stored again."""
-        self._distrusted.update(objects)
+    def distrust_trees(self) -> None:
+        """From now on a tree is read before it counts as stored."""
+        self._distrusts_trees = True
+
+    def _is_damaged(self, tree: ObjectId) -> bool:
+        try:
+            self._repository.tree(tree)
+        except Damaged:
+            return True
+        return False
 
     def _pack_done(self, pack: PackRecord) -> None:
         self._packs.add(pack.id)

@@ -151,33 +151,19 @@ def is_directory(record: Buffer) -> bool:
 def open_parent(
     tree: ObjectId | None,
     read: Callable[[ObjectId], Buffer],
-    damaged: Callable[[list[ObjectId], Damaged], None],
+    damaged: Callable[[Damaged], None],
     *,
     root: bool = False,
 ) -> ParentDirectory | None:
-    """None where there is no parent, or a part of its tree is damaged: all counts as new then.
-
-    `damaged` is told of the trees that cannot be read.
-    """
+    """None where there is no parent, or a part of its tree is `damaged`: all counts as new then."""
     if tree is None:
         return None
     try:
         directory = Directory(tree, read, root=root)
+        # All pages of a very large one: in the middle of the walk it would be too late.
+        for number in range(len(directory.page_ids)):
+            directory.page(number)
     except Damaged as error:
-        damaged([tree], error)
-        return None
-    if bad := _damaged_pages(directory):
-        damaged(list(bad), next(iter(bad.values())))
+        damaged(error)
         return None
     return ParentDirectory(tree, directory)
-
-
-def _damaged_pages(directory: Directory) -> dict[ObjectId, Damaged]:
-    """Of a very large directory. Looked for beforehand: in the middle of the walk it would be too late."""
-    bad = {}
-    for number, page in enumerate(directory.page_ids):
-        try:
-            directory.page(number)
-        except Damaged as error:
-            bad[page] = error
-    return bad

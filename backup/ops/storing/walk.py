@@ -40,7 +40,7 @@ class Writer(TreeStore, ObjectWriter, Protocol):
 
     def has(self, object_id: ObjectId) -> bool: ...
 
-    def distrust(self, objects: list[ObjectId]) -> None: ...
+    def distrust_trees(self) -> None: ...
 
 
 class Reading(Protocol):
@@ -280,8 +280,8 @@ class Walk:
     def _open_parent(
         self, tree: ObjectId | None, path: bytes, *, root: bool = False
     ) -> ParentDirectory | None:
-        def damaged(trees: list[ObjectId], error: Damaged) -> None:
-            self._writer.distrust(trees)
+        def damaged(error: Damaged) -> None:
+            self._writer.distrust_trees()
             self._monitor.notice(
                 f"{os.fsdecode(path)} is read anew, because the last backup's tree of it is damaged: {error}"
             )
