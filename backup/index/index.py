@@ -214,15 +214,19 @@ class Index:
         packs: Iterable[PackRecord],
         trees: Iterable[tuple[ObjectId, bytes]] = (),
     ) -> None:
-        """Takes in what a segment lists, in one transaction. A newer place replaces an older one."""
+        """Takes in what a segment lists, in one transaction. A newer place replaces an older one.
+
+        Of a pack that is known, all objects have their places already.
+        """
         packs, rows_of_trees = list(packs), _rows_of_trees(trees)
 
         def add(txn: "lmdb.Transaction[bytes]", tables: "Tables") -> None:
             numbers: list[bytes] = []
             rows: list[tuple[bytes, bytes]] = []
             for pack in packs:
-                number = _number_of(txn, tables, pack)
-                rows += [(name, _row(number, place)) for name, place in places(pack)]
+                number, known = _number_of(txn, tables, pack)
+                if not known:
+                    rows += [(name, _row(number, place)) for name, place in places(pack)]
                 numbers.append(_NUMBER.pack(number))
             with txn.cursor(tables["objects"]) as cursor:
                 cursor.putmulti(sorted(rows), overwrite=True)
@@ -312,11 +316,11 @@ def _rows_of_trees(trees: Iterable[tuple[ObjectId, bytes]]) -> list[tuple[Object
     return sorted(row for row in rows if len(row[1]) <= MAX_TREE)
 
 
-def _number_of(txn: "lmdb.Transaction[bytes]", tables: "Tables", pack: PackRecord) -> int:
-    """The number that the pack has, or gets."""
+def _number_of(txn: "lmdb.Transaction[bytes]", tables: "Tables", pack: PackRecord) -> tuple[int, bool]:
+    """The number that the pack has, or gets, and whether it had one."""
     known = txn.get(pack.id, db=tables["numbers"])
     if known is not None and len(known) == _COUNTED.size:
-        return int(_COUNTED.unpack(known)[0])
+        return int(_COUNTED.unpack(known)[0]), True
     value = txn.get(b"next", db=tables["meta"], default=bytes(_NUMBER.size))
     if len(value) != _NUMBER.size or txn.get(value, db=tables["packs"]) is not None:
         raise DamagedFile("its number of packs is wrong")
@@ -328,7 +332,7 @@ def _number_of(txn: "lmdb.Transaction[bytes]", tables: "Tables", pack: PackRecor
         db=tables["numbers"],
     )
     txn.put(b"next", _NUMBER.pack(number + 1), db=tables["meta"])
-    return number
+    return number, False
 
 
 def _drop_segments(

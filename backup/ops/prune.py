@@ -77,8 +77,11 @@ def prune(repository: Repository, options: PruneOptions, monitor: Monitor) -> Pr
         monitor.plan(pruning.plan)
         pruning.execute(lease)
         remove_strays(repository.storage, lease.time())
+    summary = pruning.summary(time.monotonic() - started)
+    # All the names have been in memory for long enough.
+    del pruning
     repository.sync_index()
-    return pruning.summary(time.monotonic() - started)
+    return summary
 
 
 @contextmanager
