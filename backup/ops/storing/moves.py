@@ -7,7 +7,7 @@ from functools import cached_property
 from backup.model.errors import Damaged
 from backup.model.ids import NO_OBJECT, ObjectId
 from backup.ops.storing.frame import Frame
-from backup.ops.storing.parent import ParentDirectory, is_directory
+from backup.ops.storing.parent import ParentDirectory, is_directory, open_parent
 from backup.ops.storing.unchanged import Comparison, Settings
 from backup.snapshots.directory import Directory
 from backup.snapshots.tree import (
@@ -72,7 +72,7 @@ class Moves:
         tree = self._known.directories.get((frame.volume, frame.status.st_ino))
         if tree is None or (frame.parent is not None and frame.parent.tree == tree):
             return None
-        return ParentDirectory(tree, self._read_tree)
+        return open_parent(tree, self._read_tree, lambda error: None)
 
     def _sealed(
         self, frame: Frame, fd: int, name: bytes, position: int, status: os.stat_result
