@@ -118,15 +118,11 @@ class ObjectReader:
         block = self._cache.get(key, lambda: self._decode(object_id, place))
         if block.following is not None:
             self._go_on(block)
-        data = memoryview(block.plain)[place.offset : place.offset + place.length]
-        # Checked once for as long as the block is kept; the index may be wrong, so for this very range.
-        checked = object_id, place.offset, place.length
-        if checked not in block.checked:
-            if self._name(data) != object_id:
-                self._cache.drop(key)
-                raise misnamed(_what(object_id, place))
-            block.checked.add(checked)
-        return data
+        try:
+            return self._check(object_id, place, block)
+        except Damaged:
+            self._cache.drop(key)
+            raise
 
     def _is_near(self, key: BlockKey) -> bool:
         """Whether the block follows the one decoded last, or comes soon after it."""
@@ -165,7 +161,22 @@ class ObjectReader:
         self._following = following
         what = _what(object_id, place)
         data = self._read_pack(place.pack, place.block_offset, place.block_size, what)
-        return Block(*decode_block(data, what))
+        block = Block(*decode_block(data, what))
+        if block.header.count == 1:
+            # Here, where others wait for it: two that read one chunk at once would both hash it.
+            self._check(object_id, place, block)
+        return block
+
+    def _check(self, object_id: ObjectId, place: Place, block: Block) -> memoryview:
+        """The object's bytes. Hashed once for as long as the block is kept; the index may be wrong, so for
+        this very range. Raises `Damaged`."""
+        data = memoryview(block.plain)[place.offset : place.offset + place.length]
+        checked = object_id, place.offset, place.length
+        if checked not in block.checked:
+            if self._name(data) != object_id:
+                raise misnamed(_what(object_id, place))
+            block.checked.add(checked)
+        return data
 
     def _read_pack(self, pack: PackId, offset: int, size: int, what: str) -> bytes:
         try:

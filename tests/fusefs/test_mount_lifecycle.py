@@ -247,7 +247,7 @@ def test_owner_and_permissions_can_be_chosen(mount: Mounter) -> None:
 def test_read_ahead_is_large(driver: Driver) -> None:
     found = mounted_at(bytes(driver.at))
     assert found is not None
-    assert Path(f"/sys/class/bdi/{found.device}/read_ahead_kb").read_text() == "1024\n"
+    assert Path(f"/sys/class/bdi/{found.device}/read_ahead_kb").read_text() == "4096\n"
 
 
 def test_a_mount_at_rest_uses_no_processor(mount: Mounter) -> None:
