@@ -17,14 +17,14 @@ from backup.model.errors import UsageError
 if TYPE_CHECKING:
     from backup.cli.profiles import Problem
 
-SUMMARY = "make, show, edit and check profiles"
+SUMMARY = "make, show, edit, check and import profiles"
 
-ACTIONS = ("init", "list", "show", "edit", "check")
+ACTIONS = ("init", "list", "show", "edit", "check", "import", "export")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("action", choices=ACTIONS, help="what to do")
-    parser.add_argument("names", metavar="PROFILE", nargs="*", help="which (default)")
+    parser.add_argument("names", metavar="PROFILE", nargs="*", help="which (default); import: FILE [PROFILE]")
     parser.add_argument(
         "--path", metavar="PATH", action="append", default=[], help="init: what it backs up (~)"
     )
@@ -38,6 +38,8 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
         return _list(context)
     if arguments.path and arguments.action != "init":
         raise UsageError("--path is for `imbfs profile init`")
+    if arguments.action == "import":
+        return _import(context, arguments.names)
     names = arguments.names or arguments.profile
     if arguments.action == "check":
         return _check(context, names or profile_names())
@@ -46,7 +48,7 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
     name = names[0] if names else DEFAULT
     if arguments.action == "init":
         return _init(context, name, arguments.path)
-    return _show(context, name) if arguments.action == "show" else _edit(context, name)
+    return _edit(context, name) if arguments.action == "edit" else _show(context, name)
 
 
 def _init(context: Context, name: str, paths: list[str]) -> int:
@@ -63,6 +65,25 @@ def _init(context: Context, name: str, paths: list[str]) -> int:
         raise UsageError("a profile is UTF-8 and cannot name this path: use files-from in it") from None
     read_profile(name, text, str(file), context)
     write_profile(file, text, replace=False)
+    context.notice(f"made {file}: `imbfs profile edit {name}` changes it, `imbfs run {name}` does it")
+    return exits.DONE
+
+
+def _import(context: Context, words: list[str]) -> int:
+    """What cannot be a profile is told, and nothing is written."""
+    from backup.cli.profiles import profile_file, read_profile
+    from backup.cli.profiles.editing import write_profile
+    from backup.cli.profiles.importing import imported
+
+    if not 1 <= len(words) <= 2:
+        raise UsageError("`imbfs profile import FILE [PROFILE]` takes a file, and the profile's name")
+    name = words[1] if len(words) == 2 else Path(words[0]).stem
+    file = profile_file(name)
+    text, left = imported(Path(words[0]))
+    read_profile(name, text, f"{words[0]}, as the profile {name}", context)
+    write_profile(file, text, replace=False)
+    for each in left:
+        context.warn(f"not carried over: {each}")
     context.notice(f"made {file}: `imbfs profile edit {name}` changes it, `imbfs run {name}` does it")
     return exits.DONE
 

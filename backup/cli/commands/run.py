@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 SUMMARY = "back up, forget, prune and check as profiles say"
 
 #: In this order. What comes after a step that failed is not done.
-STEPS = ("backup", "forget", "prune", "check")
+STEPS = ("backup", "forget", "history", "prune", "check")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -85,9 +85,13 @@ class _Run:
         return {exits.DONE: "done", exits.PARTLY: "done in part"}.get(code, f"failed (exit code {code})")
 
     def _step(self, step: str) -> None:
+        from backup.cli.profiles.history import keep_latest_only
         from backup.cli.profiles.state import Times
         from backup.cli.profiles.using import arguments_of
 
+        if step == "history" and any(rule.history == "latest" for rule in self._profile.rules):
+            code, self._summaries[step] = keep_latest_only(self._context, self._profile)
+            self._codes.append(code)
         if step not in self._profile.options:
             return
         times, now = Times(self._profile.name), self._context.now()

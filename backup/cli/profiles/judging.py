@@ -28,5 +28,8 @@ def judge_table(table: str, arguments: argparse.Namespace, profile: Profile) -> 
         raise UsageError('it says nothing of what to back up: give paths = ["~/…"]')
     if table == "forget" and forget.policy_of(arguments) in (None, Policy()):
         raise UsageError("it keeps nothing: say with keep-last, keep-daily, … what to keep")
+    chosen = table == "forget" and (arguments.host or arguments.path or arguments.tag)
+    if table == "forget" and not chosen and "backup" not in profile.options:
+        raise UsageError("without [backup], say whose snapshots it is about: give host, path or tag")
     if table == "check" and arguments.subset is not None and not arguments.read_data:
         raise UsageError("subset chooses what read-data reads: give both")

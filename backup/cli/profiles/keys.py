@@ -7,7 +7,9 @@ from typing import Literal, NamedTuple, NoReturn
 
 from backup.cli.rules import add_rules
 
-Kind = Literal["text", "texts", "flag", "seconds", "path", "place", "places", "commands", "duration"]
+Kind = Literal[
+    "text", "texts", "flag", "seconds", "path", "place", "places", "commands", "duration", "history"
+]
 
 #: The commands that have a table, and the options that make no sense in it.
 TABLES: dict[str, frozenset[str]] = {
@@ -74,7 +76,12 @@ _OWN: dict[str, dict[str, Key]] = {
     "backup": {"paths": Key("places")},
     "prune": {"every": Key("duration")},
     "check": {"every": Key("duration")},
-    "rule": {"path": Key("path"), "exclude": Key("texts"), "include": Key("texts")},
+    "rule": {
+        "path": Key("path"),
+        "exclude": Key("texts"),
+        "include": Key("texts"),
+        "history": Key("history"),
+    },
     "hooks": {
         "before": Key("commands"),
         "after": Key("commands"),

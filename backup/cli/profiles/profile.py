@@ -3,18 +3,24 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from backup.model.duration import Duration
 
 Command = tuple[str, ...]
+History = Literal["all", "latest"]
 
 
 @dataclass(frozen=True)
 class Rule:
-    """What holds for a path and all below it. With `!`, a pattern takes in; they begin at the path."""
+    """What holds for a path and all below it. With `!`, a pattern takes in; they begin at the path.
+
+    `history` says which snapshots keep it; None: this rule says nothing of that.
+    """
 
     path: str
     patterns: tuple[str, ...] = ()
+    history: History | None = None
 
 
 @dataclass(frozen=True)

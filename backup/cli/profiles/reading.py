@@ -25,6 +25,7 @@ from backup.cli.profiles.values import (
     read_commands,
     read_duration,
     read_flag,
+    read_history,
     read_place,
     read_seconds,
     read_text,
@@ -119,7 +120,7 @@ class _Reader:
             values = self._table(rule, "rule", ("rule", number))
             if "path" in values:
                 patterns = [*values.get("exclude", []), *(f"!{each}" for each in values.get("include", []))]
-                found.append(Rule(values["path"], tuple(patterns)))
+                found.append(Rule(values["path"], tuple(patterns), values.get("history")))
             elif isinstance(rule, dict) and "path" not in rule:
                 self._complain(("rule", number), 'a rule is about a path: give it as path = "…"')
         return found
@@ -145,6 +146,8 @@ class _Reader:
                 return read_flag(value)
             case "seconds":
                 return read_seconds(value)
+            case "history":
+                return read_history(value)
             case "duration":
                 return read_duration(value)
             case "commands":
@@ -179,6 +182,8 @@ class _Reader:
                 judging.judge_table(table, parser_of(table).parse_args(profile.words(table)), profile)
             except UsageError as error:
                 self._complain((table,), f"[{table}]: {error}")
+        if profile.rules and "backup" not in profile.options:
+            self._complain(("rule",), "a rule is about what is backed up: there is no [backup]")
         sources = [_absolute(path) for path in profile.paths]
         for number, rule in enumerate(profile.rules):
             if sources and not any(_inside(rule.path, source) for source in sources):

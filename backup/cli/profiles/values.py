@@ -3,7 +3,7 @@
 import os
 import string
 
-from backup.cli.profiles.profile import Command
+from backup.cli.profiles.profile import Command, History
 from backup.model.duration import Duration, parse_duration
 from backup.model.errors import UsageError
 
@@ -37,6 +37,12 @@ def read_flag(value: object) -> bool:
     if isinstance(value, bool):
         return value
     raise NotThat(f"give true or false, and not {_called(value)}")
+
+
+def read_history(value: object) -> History:
+    if value == "all" or value == "latest":
+        return value
+    raise NotThat(f'give "all" or "latest", and not {_called(value)}')
 
 
 def read_seconds(value: object) -> float:
