@@ -18,6 +18,7 @@ import pytest
 from backup.cli import exits
 from backup.cli.commands import COMMANDS
 from backup.cli.main import command_parser, parse
+from backup.cli.profiles.keys import ALL_TABLES, keys_of
 from backup.cli.rules import add_rules
 from backup.cli.selecting import add_filters
 from backup.model.selector import parse_selector
@@ -27,6 +28,7 @@ from tests.test_layers import ALLOWED, PACKAGES
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
 COMMANDS_PAGE = ROOT / "docs/commands.md"
+PROFILES_PAGE = ROOT / "docs/profiles.md"
 DESIGN = ROOT / "docs/design.md"
 FORMAT = ROOT / "docs/format.md"
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -258,6 +260,14 @@ def test_the_words_are_those_that_the_code_uses() -> None:
     words = [word for cells in rows(section(DESIGN, "Words"), "word") for word in cells[0].split(", ")]
     assert len(words) > 10
     assert [word for word in words if word not in code] == []
+
+
+def test_the_profiles_page_has_every_key_and_no_other() -> None:
+    titles = {"": "At the top", "rule": "[[rule]]"}
+    for table in ("", *ALL_TABLES):
+        text = section(PROFILES_PAGE, titles.get(table, f"[{table}]"))
+        cells = [cells[0] for head in ("key", "keys") for cells in rows(text, head)]
+        assert {key for cell in cells for key in re.findall(r"`([^`]+)`", cell)} == set(keys_of(table)), table
 
 
 # ---- links and names -----------------------------------------------------------------------------

@@ -7,11 +7,10 @@ from typing import Any
 
 import pytest
 
-from backup.cli.profiles.keys import ALL_TABLES, TABLES, keys_of
 from backup.cli.profiles.lines import Way, line_of
 from backup.cli.profiles.profile import Rule, patterns_of
 from tests.support.check import WRONG_USE, assert_clear_error
-from tests.support.imbfs import ROOT, Imbfs, Result
+from tests.support.imbfs import Imbfs, Result
 
 
 class Profiles:
@@ -221,18 +220,6 @@ def test_a_line_is_found_in_dotted_and_inline_tables() -> None:
     text = "a.b = 1\n[c]\nd = {e = 2}\n[[g]]\nx = 1\n[[g]]\ny = [\n1,\n]\n"
     ways: list[Way] = [("a", "b"), ("c", "d", "e"), ("g", 1, "y"), ("z",)]
     assert [line_of(text, way) for way in ways] == [1, 3, 7, 1]
-
-
-def test_the_page_has_every_key_and_no_other() -> None:
-    page = (ROOT / "docs/profiles.md").read_text()
-    titles = {"": "At the top", "rule": "[[rule]]"}
-    for table in ("", *ALL_TABLES):
-        part = page.split(f"\n## {titles.get(table, f'[{table}]')}\n")[1].split("\n## ")[0]
-        cells = [line.split("|")[1] for line in part.splitlines() if line.startswith("| `")]
-        found = {key.strip("` ") for cell in cells for key in cell.split(",")}
-        found -= {key for key in found if key.startswith("IMBFS_")}
-        assert found == set(keys_of(table)), table
-    assert set(TABLES) < set(ALL_TABLES)
 
 
 # ---- imbfs profile -------------------------------------------------------------------------------
