@@ -14,6 +14,7 @@ from backup import __version__
 from backup.cli import exits
 from backup.cli.commands import COMMANDS
 from backup.cli.context import Context
+from backup.cli.metrics import run_command
 from backup.cli.output import flush, tell
 from backup.model.errors import ImbfsError
 
@@ -57,7 +58,7 @@ _ABOUT_PROFILES = ("profile", "schedule")
 def _run(argv: list[str], module: ModuleType, arguments: argparse.Namespace) -> int:
     command = module.__name__.rpartition(".")[2]
     if command in _ABOUT_PROFILES or (not arguments.profile and command != "run"):
-        return int(module.run(Context(arguments), arguments))
+        return run_command(module, Context(arguments), arguments)
     from backup.cli.profiles.using import run_with_profiles
 
     return run_with_profiles(module, arguments, lambda words: parse(argv, words)[1], _report)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from backup.cli import exits
 from backup.cli.context import Context
+from backup.cli.metrics import add_metrics
 from backup.cli.output import count, size, tell
 from backup.cli.priority import give_way
 from backup.cli.rules import add_rules, read_bytes, rules_of
@@ -69,6 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_stream(parser)
     add_rules(parser)
+    add_metrics(parser)
 
 
 def _workers(text: str) -> int:

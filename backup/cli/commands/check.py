@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from backup.cli import exits
 from backup.cli.context import Context, cache_directory
+from backup.cli.metrics import add_metrics
 from backup.cli.output import count, printable, show, size
 from backup.model.errors import UsageError
 from backup.model.ids import SHORT_ID
@@ -28,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="P%|N/M",
         help="read so much only: those unread for longest, or the Nth of M parts",
     )
+    add_metrics(parser)
 
 
 def run(context: Context, arguments: argparse.Namespace) -> int:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from backup.cli import exits
 from backup.cli.context import Context
+from backup.cli.metrics import add_metrics
 from backup.cli.output import count, show, size, tell
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ SUMMARY = "free what no snapshot reaches"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dry-run", action="store_true", help="tell what would be done, do nothing")
     add_max_unused(parser)
+    add_metrics(parser)
 
 
 def add_max_unused(parser: argparse.ArgumentParser) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from backup.cli import exits
 from backup.cli.context import Context
+from backup.cli.metrics import add_metrics
 from backup.cli.output import tell
 from backup.model.errors import ImbfsError
 
@@ -31,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="*",
         help="which (the one called default, or the only one)",
     )
+    add_metrics(parser)
 
 
 def run(context: Context, arguments: argparse.Namespace) -> int:

@@ -13,10 +13,12 @@ Kind = Literal[
 
 #: The commands that have a table, and the options that make no sense in it.
 TABLES: dict[str, frozenset[str]] = {
-    "backup": frozenset({"time", "dry-run", "stdin", "stdin-from-command", "stdin-name", "approve"}),
+    "backup": frozenset(
+        {"time", "dry-run", "stdin", "stdin-from-command", "stdin-name", "approve", "metrics"}
+    ),
     "forget": frozenset({"dry-run", "prune", "max-unused"}),
-    "prune": frozenset({"dry-run"}),
-    "check": frozenset(),
+    "prune": frozenset({"dry-run", "metrics"}),
+    "check": frozenset({"metrics"}),
 }
 #: What names a file or directory: `~` and `$VAR` mean something there.
 PLACES = frozenset({"exclude-file", "files-from", "files-from0"})
@@ -72,7 +74,7 @@ def _kind(action: argparse.Action) -> Kind:
 
 
 _OWN: dict[str, dict[str, Key]] = {
-    "": {"repository": Key("place")},
+    "": {"repository": Key("place"), "metrics": Key("place", "--metrics")},
     "backup": {"paths": Key("places")},
     "prune": {"every": Key("duration")},
     "check": {"every": Key("duration")},

@@ -88,6 +88,7 @@ class _Reader:
         }
         options = {table: _words(table, tables[table]) for table in TABLES if table in tables}
         backup = tables.get("backup", {})
+        options["run"] = _words("", own)
         options["why"] = _words("backup", backup, only=rule_options())
         profile = Profile(
             name=name,

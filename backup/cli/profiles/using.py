@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from backup.cli import exits
 from backup.cli.context import Context
+from backup.cli.metrics import run_command
 from backup.cli.profiles.file import load, profile_names
 from backup.cli.profiles.keys import parser_of
 from backup.cli.profiles.profile import Profile
@@ -42,7 +43,7 @@ def run_with_profiles(
         own = parse(() if named else profile.words(command))
         jobs.append((Context(own, profile), own))
     if len(jobs) == 1:
-        return int(module.run(*jobs[0]))
+        return run_command(module, *jobs[0])
     if command not in SEVERAL:
         raise UsageError(f"`imbfs {command}` takes one profile, and {len(jobs)} are named")
     for context, _ in jobs:
@@ -77,7 +78,7 @@ def _one_of_several(module: ModuleType, job: Job, report: Callable[[BaseExceptio
     assert context.profile is not None
     context.notice(f"profile {context.profile.name}")
     try:
-        return int(module.run(context, arguments))
+        return run_command(module, context, arguments)
     except Stopped:
         raise
     except (ImbfsError, OSError) as error:
