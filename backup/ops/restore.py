@@ -15,6 +15,8 @@ from backup.ops.restoring.contract import (
     RestoreOptions,
     RestoreSummary,
 )
+from backup.ops.restoring.crew import Crew
+from backup.ops.restoring.filling import Filling
 from backup.ops.restoring.items import restore_item
 from backup.ops.restoring.job import ITEM_ERRORS, Job, Owners, describe
 from backup.ops.restoring.links import Links
@@ -41,11 +43,13 @@ def restore(
     options: RestoreOptions,
     monitor: RestoreMonitor,
     clock: Callable[[], float] = time.monotonic,
+    crew: Crew | None = None,
 ) -> RestoreSummary:
     """Puts `root` into the directory `target`, which is made when it is not there.
 
     A directory's content goes into `target` and its metadata onto it; anything else goes to target/NAME. One
-    item's error goes to the monitor and is counted, and the rest goes on. `clock` gives seconds. Raises
+    item's error goes to the monitor and is counted, and the rest goes on. `clock` gives seconds. With
+    `crew`, of the repository that `reader` reads, plain files in new directories are written by it. Raises
     ImbfsError when `target` is not a directory, or nothing more can be written; a KeyboardInterrupt goes
     through. In all cases no half-written file and no temporary one stays.
     """
@@ -54,10 +58,10 @@ def restore(
     fd, fresh = _open_target(target, options.dry_run, private=stat.S_ISDIR(root.mode))
     try:
         if fd is None:
-            _run(job, None, root, fresh)
+            _run(job, None, root, fresh, None)
         else:
             with Descent(fd) as descent:
-                _run(job, descent, root, fresh)
+                _run(job, descent, root, fresh, crew)
     except OSError as error:
         # Items report their own errors: this is the walk itself that cannot go on.
         raise ImbfsError(f"restoring into {os.fsdecode(target)} stopped: {describe(error)}") from error
@@ -65,9 +69,9 @@ def restore(
     return job.summary
 
 
-def _run(job: Job, descent: Descent | None, root: Entry, fresh: bool) -> None:
+def _run(job: Job, descent: Descent | None, root: Entry, fresh: bool, crew: Crew | None) -> None:
     if stat.S_ISDIR(root.mode):
-        Walk(job, descent, root, fresh).run()
+        Walk(job, descent, root, fresh, None if crew is None else Filling(job, crew)).run()
         return
     fd = descent.fd if descent else None
     if fd is not None and not job.options.dry_run:

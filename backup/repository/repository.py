@@ -359,6 +359,10 @@ class Repository:
             return plain
         return self.reader.read(tree_id)
 
+    def pack_reader(self) -> ObjectReader:
+        """Reads at places that are known, with files of its own: for a process that was forked."""
+        return ObjectReader(LocalStorage(self.path), lambda _: None, self.name)
+
     def directory(self, tree_id: ObjectId) -> Directory:
         return Directory(tree_id, self.tree)
 

@@ -17,6 +17,7 @@ from backup.cli.priority import give_way
 from backup.cli.rules import add_rules, read_bytes, rules_of
 from backup.cli.seals import add_namespace, first_seals_of, seals_of
 from backup.cli.stream import add_stream, open_stream, wants_stream
+from backup.cli.workers import parse_workers
 from backup.model.errors import UsageError
 from backup.model.ids import SHORT_ID
 from backup.model.labels import require_tag, require_text
@@ -32,8 +33,6 @@ GC_THRESHOLD = 200_000
 
 #: Slower than this, nothing would ever be done.
 MIN_RATE = 1024
-#: With more, the walk cannot keep them busy, and each takes memory.
-MAX_WORKERS = 256
 
 SUMMARY = "back up paths as one snapshot"
 
@@ -52,7 +51,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--low-priority", action="store_true", help="give way to other programs")
     parser.add_argument(
-        "--workers", metavar="N", type=_workers, help="processes that read and compress (one for each CPU)"
+        "--workers",
+        metavar="N",
+        type=parse_workers,
+        help="processes that read and compress (one for each CPU)",
     )
     parser.add_argument("--approve", action="store_true", help="show what changed, and store it after a yes")
     parser.add_argument(
@@ -71,12 +73,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_stream(parser)
     add_rules(parser)
     add_metrics(parser)
-
-
-def _workers(text: str) -> int:
-    if not text.isdecimal() or int(text) > MAX_WORKERS:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to {MAX_WORKERS}")
-    return int(text)
 
 
 def run(context: Context, arguments: argparse.Namespace) -> int:

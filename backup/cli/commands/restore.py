@@ -8,6 +8,7 @@ from backup.cli import exits
 from backup.cli.context import Context
 from backup.cli.output import count, show_json, size, tell
 from backup.cli.selecting import add_filters, find_target
+from backup.cli.workers import parse_workers
 from backup.model.errors import ImbfsError, UsageError
 
 if TYPE_CHECKING:
@@ -40,6 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dry-run", action="store_true", help="tell what would be done, do nothing")
     parser.add_argument("--verify", action="store_true", help="read back and compare what was written")
     parser.add_argument("--numeric-owner", action="store_true", help="owners by number, whatever names say")
+    parser.add_argument(
+        "--workers", metavar="N", type=parse_workers, help="processes that write files (one for each CPU)"
+    )
     add_filters(parser)
 
 
@@ -47,6 +51,7 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
     from backup.cli.progress import restore_progress
     from backup.ops.backup import repository_identity
     from backup.ops.restore import RestoreOptions, restore
+    from backup.ops.restoring.crew import Crew, default_workers
     from backup.ops.restoring.reader import SnapshotReader
     from backup.repository.reading import Reading
     from backup.snapshots.paths import find_entry
@@ -54,7 +59,13 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
     if arguments.target == "":
         raise UsageError("--target: name a directory")
     name = _new_name(arguments)
-    with context.open_repository() as repository, Reading(repository, "restore") as reading:
+    wanted = 0 if arguments.dry_run else arguments.workers
+    with (
+        context.open_repository() as repository,
+        # Before the lease, which has a thread: this forks.
+        Crew(repository, default_workers() if wanted is None else wanted) as crew,
+        Reading(repository, "restore") as reading,
+    ):
         snapshot, path = find_target(context, repository, arguments.source, arguments)
         reading.show([snapshot])
         entry, parts = find_entry(snapshot, path, repository.tree)
@@ -73,7 +84,7 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
             protected=frozenset({repository_identity(repository)}),
         )
         with restore_progress(context, snapshot if not parts else None) as monitor:
-            summary = restore(SnapshotReader(repository), entry, target, options, monitor)
+            summary = restore(SnapshotReader(repository), entry, target, options, monitor, crew=crew)
     if context.json:
         show_json(_record(summary))
     elif not context.quiet:

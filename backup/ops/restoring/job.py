@@ -66,6 +66,12 @@ class Job:
         if size >= 1 << 20:
             self.monitor.progress(self._files_done, self._bytes_done, path)
 
+    def written(self, size: int, data: int, path: bytes) -> None:
+        """For a regular file of `size` bytes, `data` of them no holes."""
+        self.summary.files += 1
+        self.summary.bytes_written += data
+        self.bytes_done(size, path)
+
     def count(self, mode: int) -> None:
         """Counts a name other than a directory as put back."""
         if stat.S_ISREG(mode):
@@ -91,9 +97,12 @@ class Owners:
         self._gids: dict[tuple[str, int], int] = {}
 
     def of(self, entry: Entry) -> tuple[int, int]:
+        return self.here(entry.uid, entry.user, entry.gid, entry.group)
+
+    def here(self, uid: int, user_name: str, gid: int, group_name: str) -> tuple[int, int]:
         if self._numeric:
-            return entry.uid, entry.gid
-        user, group = (entry.user, entry.uid), (entry.group, entry.gid)
+            return uid, gid
+        user, group = (user_name, uid), (group_name, gid)
         if user not in self._uids:
             self._uids[user] = _uid_here(*user)
         if group not in self._gids:

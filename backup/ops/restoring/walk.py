@@ -5,14 +5,17 @@ import os
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 from backup.model.entry import FLAG_NO_CONTENT, Entry
 from backup.model.errors import Damaged
+from backup.ops.restoring.filling import Filling, Folder
 from backup.ops.restoring.items import check_entry, make_way, restore_item
 from backup.ops.restoring.job import ITEM_ERRORS, Job, Refused
 from backup.ops.restoring.metadata import apply_metadata
 from backup.ops.restoring.names import Place, check_name, is_kept_name, status_of, unlock
 from backup.ops.restoring.removal import remove, remove_leftovers
+from backup.snapshots.directory import Directory
 from backup.source.descent import Descent, identity
 
 
@@ -37,6 +40,9 @@ class _Level:
     #: Its mode before it was opened for us to write in.
     former_mode: int | None = None
     last: bytes = b""
+    #: Where plain files are written apart from the walk: its tree, and what is awaited in it.
+    directory: Directory | None = None
+    folder: Folder | None = None
     #: All names that the snapshot has here; only when deleting.
     names: set[bytes] = field(default_factory=set)
 
@@ -47,9 +53,14 @@ class Walk:
     In a dry run there may be none (None). For one use and one thread.
     """
 
-    def __init__(self, job: Job, descent: Descent | None, root: Entry, fresh: bool) -> None:
+    def __init__(
+        self, job: Job, descent: Descent | None, root: Entry, fresh: bool, filling: Filling | None = None
+    ) -> None:
+        """With `filling`, the plain files of new directories are written by that one."""
         self._job = job
         self._descent = descent
+        patterns = job.options.include is not None or job.options.exclude is not None
+        self._filling = None if patterns else filling
         level = self._listed(root, b"", job.options.include is None)
         level.waiting, level.fresh, level.absent = False, fresh, descent is None
         # The path of the last level, relative to the restored directory.
@@ -61,6 +72,7 @@ class Walk:
         if self._descent is not None and not self._job.options.dry_run:
             self._levels[0].former_mode = unlock(self._descent.fd, b".")
             remove_leftovers(self._descent.fd)
+            self._fill(self._descent.fd, self._levels[0], b"")
         while self._levels:
             level = self._levels[-1]
             entry = self._next(level)
@@ -71,6 +83,12 @@ class Walk:
                 self._entry(level, entry)
             except ITEM_ERRORS as error:
                 self._job.failed(self._inner(entry.name), error)
+        if self._filling is not None:
+            self._filling.finish()
+
+    def _fill(self, fd: int, level: _Level, path: bytes) -> None:
+        if level.fresh and self._filling is not None and level.directory is not None:
+            level.folder, level.entries = self._filling.fill(fd, path, level.directory)
 
     def _inner(self, name: bytes) -> bytes:
         return self._path + b"/" + name if self._path else name
@@ -133,7 +151,10 @@ class Walk:
         try:
             if entry.tree is None or entry.flags & FLAG_NO_CONTENT:
                 raise Damaged("not in the snapshot: it could not be listed when it was backed up")
-            return _Level(entry, len(path), iter(self._job.reader.entries(entry.tree)), included)
+            if self._filling is None:
+                return _Level(entry, len(path), iter(self._job.reader.entries(entry.tree)), included)
+            directory = self._filling.directory(entry.tree)
+            return _Level(entry, len(path), directory.entries(), included, directory=directory)
         except (Damaged, OSError) as error:
             self._job.failed(path, error)
             return _Level(entry, len(path), iter(()), included, whole=False)
@@ -198,6 +219,7 @@ class Walk:
             raise
         if not level.fresh and not self._job.options.dry_run:
             remove_leftovers(fd)
+        self._fill(fd, level, place.path)
 
     def _leave(self) -> None:
         level = self._levels[-1]
@@ -211,18 +233,23 @@ class Walk:
             self._job.summary.dirs += 1
             return
         inside = descent.depth > 0
+        finish = partial(self._finish, level=level, path=self._path)
+        if level.folder and self._filling and self._filling.leave(level.folder, finish):
+            if inside:
+                descent.pop()
+            return
         if inside:
             # Before the directory gets its mode, which may shut the way back.
             descent.open_parent()
         try:
-            self._finish(descent.fd, level)
+            finish(descent.fd)
         except ITEM_ERRORS as error:
             self._job.failed(self._path, error)
         finally:
             if inside:
                 descent.pop()
 
-    def _finish(self, fd: int, level: _Level) -> None:
+    def _finish(self, fd: int, level: _Level, path: bytes) -> None:
         """Last things last: what is filled into a directory changes its times, and its mode may forbid it."""
         options = self._job.options
         if options.delete and level.whole and level.included and not level.fresh:
@@ -232,7 +259,7 @@ class Walk:
         if options.dry_run:
             return
         if mine:
-            apply_metadata(self._job, fd, level.entry, os.fstat(fd), self._path)
+            apply_metadata(self._job, fd, level.entry, os.fstat(fd), path)
         elif level.former_mode is not None:
             os.fchmod(fd, level.former_mode)
 
