@@ -1,0 +1,229 @@
+"""New directories filled with their plain files, read from the trees in place; without an object for each."""
+
+import os
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from backup.model.entry import FLAG_NO_CONTENT, Entry
+from backup.model.errors import Damaged
+from backup.model.ids import NO_OBJECT, ObjectId
+from backup.ops.restoring.crew import Crew
+from backup.ops.restoring.items import restore_item
+from backup.ops.restoring.job import ITEM_ERRORS, Job, privileged
+from backup.ops.restoring.names import Place
+from backup.ops.restoring.plain import PlainFile
+from backup.snapshots.directory import MAX_SIZE, Directory, decode_entry
+from backup.snapshots.tree import NS, REF, STAT, Page
+
+#: A batch ends with so many files, directories (each is a descriptor), or bytes.
+_FILES, _DIRECTORIES, _BYTES = 512, 16, 4 << 20
+#: Later times are not kept by all file systems: they are looked at again when set.
+_LATEST = 1 << 31
+_DEFAULT_ACL = "system.posix_acl_default"
+
+#: Where each begins in the file, its length and name.
+_Chunks = tuple[tuple[int, int, ObjectId], ...]
+
+
+class Folder:
+    """A new directory whose plain files are being written. Owns a descriptor until they all are."""
+
+    __slots__ = ("awaited", "fd", "finish", "path")
+
+    def __init__(self, fd: int, path: bytes) -> None:
+        self.fd = fd
+        self.path = path
+        self.awaited = 0
+        #: What is still to be done with the directory, given its descriptor, when its files are written.
+        self.finish: Callable[[int], None] | None = None
+
+
+@dataclass(slots=True)
+class _Batch:
+    #: Without the places of their chunks; then where each is in its tree.
+    files: list[tuple[int, bytes, int, int, int, int, int, _Chunks]] = field(default_factory=list)
+    rows: list[tuple[Page, int]] = field(default_factory=list)
+    folders: list[Folder] = field(default_factory=list)
+    size: int = 0
+
+
+class Filling:
+    """For one restore."""
+
+    def __init__(self, job: Job, crew: Crew) -> None:
+        self._job = job
+        self._repository = crew.repository
+        self._crew = crew
+        self._batch = _Batch()
+        #: None: this user may give files to anyone.
+        self._user = None if privileged() else os.geteuid()
+
+    def directory(self, tree: ObjectId) -> Directory:
+        return self._repository.directory(tree)
+
+    def fill(self, fd: int, path: bytes, directory: Directory) -> tuple[Folder | None, Iterator[Entry]]:
+        """Writes the plain files of the new directory `fd`, sooner or later; and all its other entries.
+
+        Those come with the first `next`; `Damaged` is raised after them where part of the tree is not read.
+        """
+        if _hands_down(fd):
+            return None, directory.entries()
+        folder = Folder(os.dup(fd), path)
+        return folder, self._others(folder, directory)
+
+    def _others(self, folder: Folder, directory: Directory) -> Iterator[Entry]:
+        others: list[tuple[int, list[int]]] = []
+        damage: Damaged | None = None
+        folder.awaited += 1
+        try:
+            for number in range(len(directory.page_ids)):
+                others.append((number, self._take(folder, directory.page(number))))
+        except Damaged as error:
+            damage = error
+        self._settle(folder, 1)
+        for number, positions in others:
+            page = directory.page(number)
+            yield from (self._entry(page, position) for position in positions)
+        if damage is not None:
+            raise damage
+
+    def _entry(self, page: Page, position: int) -> Entry:
+        try:
+            return decode_entry(page, position, self._repository.tree)
+        except Damaged:
+            bare = decode_entry(page, position, None)
+            return bare._replace(flags=bare.flags | FLAG_NO_CONTENT)
+
+    def _take(self, folder: Folder, page: Page) -> list[int]:
+        """Takes the page's plain files into batches; the positions of all others."""
+        others = []
+        owners: dict[tuple[int, int], tuple[int, int]] = {}
+        users, groups = page.owner_names
+        rows = zip(page.names, STAT.iter_unpack(page.stats), REF.iter_unpack(page.refs), strict=True)
+        for position, (name, record, (chunk, _, extra, _, flags)) in enumerate(rows):
+            mode, uid, gid, nlink, size, m_s, _, m_ns, c_ns, _, _ = record
+            if (
+                stat.S_IFMT(mode) != stat.S_IFREG
+                or nlink != 1
+                or flags & FLAG_NO_CONTENT
+                or not 0 <= m_s < _LATEST
+                or m_ns >= NS
+                or c_ns >= NS
+                or size > MAX_SIZE
+                or (chunks := self._chunks(page, position, size, chunk, extra)) is None
+            ):
+                others.append(position)
+                continue
+            owner = owners.get((uid, gid))
+            if owner is None:
+                owner = self._job.owners.here(uid, users.get(uid, ""), gid, groups.get(gid, ""))
+                owners[uid, gid] = owner
+            if self._user is not None and owner[0] != self._user:
+                others.append(position)
+                continue
+            self._add(folder, page, position, (name, mode, *owner, m_s * NS + m_ns, size, chunks))
+        return others
+
+    def _chunks(self, page: Page, position: int, size: int, chunk: ObjectId, extra: int) -> _Chunks | None:
+        """Where each chunk begins, and its name; None for a file that is not plain."""
+        if not extra:
+            if chunk != NO_OBJECT:
+                return ((0, size, chunk),)
+            return None if size else ()
+        try:
+            entry = decode_entry(page, position, self._repository.tree)
+        except Damaged:
+            return None
+        if entry.xattrs:
+            return None
+        starts = (0, *(extent.end for extent in entry.extents))
+        return tuple(
+            (start, end - start, name)
+            for start, (end, name) in zip(starts, entry.extents, strict=False)
+            if name is not None
+        )
+
+    def _add(
+        self,
+        folder: Folder,
+        page: Page,
+        position: int,
+        file: tuple[bytes, int, int, int, int, int, _Chunks],
+    ) -> None:
+        batch = self._batch
+        if not batch.folders or batch.folders[-1] is not folder:
+            if len(batch.folders) == _DIRECTORIES:
+                batch = self._flush()
+            batch.folders.append(folder)
+        batch.files.append((len(batch.folders) - 1, *file))
+        batch.rows.append((page, position))
+        batch.size += file[5]
+        folder.awaited += 1
+        if batch.size >= _BYTES or len(batch.files) >= _FILES:
+            self._flush()
+
+    def _flush(self) -> _Batch:
+        """Gives the batch away; the next one."""
+        batch, self._batch = self._batch, _Batch()
+        places = self._repository.index.places({name for file in batch.files for _, _, name in file[7]})
+        files: list[PlainFile] = [
+            # A chunk without a place is for the one that looks everywhere.
+            (*file[:7], tuple((*chunk, tuple(places.get(chunk[2], ()))) for chunk in file[7]))
+            for file in batch.files
+        ]
+        fds = [folder.fd for folder in batch.folders]
+        self._crew.submit(files, fds, self._job.options.verify, lambda failed: self._done(batch, failed))
+        return self._batch
+
+    def _done(self, batch: _Batch, failed: list[int]) -> None:
+        left = set(failed)
+        for number, file in enumerate(batch.files):
+            folder = batch.folders[file[0]]
+            path = folder.path + b"/" + file[1] if folder.path else file[1]
+            if number in left:
+                self._redo(folder, path, *batch.rows[number])
+            else:
+                self._job.written(file[6], sum(length for _, length, _ in file[7]), path)
+            self._job.item_done(path)
+            self._settle(folder, 1)
+
+    def _redo(self, folder: Folder, path: bytes, page: Page, position: int) -> None:
+        try:
+            entry = self._entry(page, position)
+            restore_item(self._job, None, Place(folder.fd, entry.name, path), entry)
+        except ITEM_ERRORS as error:
+            self._job.failed(path, error)
+
+    def leave(self, folder: Folder, finish: Callable[[int], None]) -> bool:
+        """Has `finish` called when the directory's files are written; False when they are already."""
+        if not folder.awaited:
+            return False
+        folder.finish = finish
+        return True
+
+    def _settle(self, folder: Folder, count: int) -> None:
+        folder.awaited -= count
+        if folder.awaited:
+            return
+        try:
+            if folder.finish is not None:
+                folder.finish(folder.fd)
+        except ITEM_ERRORS as error:
+            self._job.failed(folder.path, error)
+        finally:
+            os.close(folder.fd)
+
+    def finish(self) -> None:
+        """Waits until all files are written, and the directories finished."""
+        if self._batch.files:
+            self._flush()
+        self._crew.finish()
+
+
+def _hands_down(fd: int) -> bool:
+    """Whether new files in a directory get an ACL from it."""
+    try:
+        return _DEFAULT_ACL in os.listxattr(fd)
+    except OSError:
+        return False
