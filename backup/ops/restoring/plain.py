@@ -26,7 +26,7 @@ _SPECIAL_BITS = 0o7000
 def write_files(
     files: Sequence[PlainFile], directories: Sequence[int], read: Read, umask: int, verify: bool
 ) -> list[int]:
-    """Writes each file whole or not at all; the numbers of those that it could not write, whatever the reason.
+    """Writes each file whole or not at all; the numbers of those that could not be written.
 
     Nothing is replaced. The directories hand down no ACL.
     """
