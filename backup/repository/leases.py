@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Literal, Self
+from typing import Literal, NamedTuple, Self
 
 import msgspec
 
@@ -137,20 +137,6 @@ def take_lease(
     return HeldLease(storage, lease)
 
 
-def standing_leases(storage: Storage) -> dict[str, Lease | None]:
-    """By id. None: its bytes tell nothing, as when the machine lost power while it was written."""
-    found: dict[str, Lease | None] = {}
-    for key, _ in storage.list(PREFIX):
-        with suppress(FileNotFoundError):
-            data = storage.read(key)
-            try:
-                lease = msgspec.json.decode(data, type=Lease)
-            except (msgspec.MsgspecError, UnicodeDecodeError):
-                lease = None
-            found[key.rpartition("/")[2]] = lease
-    return found
-
-
 def take_writer_lease(storage: Storage, command: str, snapshots: Iterable[Snapshot] = ()) -> HeldLease:
     """Look at what stands afterwards. Raises OSError where it cannot be written."""
     return take_lease(storage, "writer", command, condemned_notes(storage), snapshots)
@@ -161,36 +147,59 @@ def living_leases(storage: Storage, now: int) -> dict[str, Lease]:
 
     `now` is in ns by the storage's clock.
     """
-    return {name: lease for name, lease in _judged(storage, now) if lease is not None}
+    return {each.id: each.lease for each in found_leases(storage, now) if each.lease and each.counts}
 
 
 def remove_dead_leases(storage: Storage, now: int) -> dict[str, Lease]:
     """Removes the leases of processes that have ended; gives the others. Raises OSError."""
     living = {}
-    for name, lease in _judged(storage, now):
-        if lease is not None:
-            living[name] = lease
-            continue
-        with suppress(FileNotFoundError):
-            storage.delete(f"{PREFIX}/{name}")
+    for each in found_leases(storage, now):
+        if each.lease and each.counts:
+            living[each.id] = each.lease
+        else:
+            remove_lease(storage, each.id)
     return living
 
 
-def _judged(storage: Storage, now: int) -> Iterator[tuple[str, Lease | None]]:
-    """Every lease by id; None where its process has ended."""
+def remove_lease(storage: Storage, lease_id: str) -> None:
+    with suppress(FileNotFoundError):
+        storage.delete(f"{PREFIX}/{lease_id}")
+
+
+class FoundLease(NamedTuple):
+    """A lease as another process sees it. `lease` is None where its bytes tell nothing: leases are written
+    whole, so the machine lost its power, and no process on it is left.
+
+    `state`: whether its process is `running` or has `ended`; where this machine cannot tell, whether its last
+    sign of life, `beaten` (ns by the storage's clock), is `recent` or the lease `expired`.
+    """
+
+    id: str
+    lease: Lease | None
+    beaten: int
+    state: Literal["running", "ended", "recent", "expired"]
+
+    @property
+    def counts(self) -> bool:
+        """Whether prune heeds it."""
+        return self.state in ("running", "recent")
+
+
+def found_leases(storage: Storage, now: int) -> Iterator[FoundLease]:
+    """All that stand; `now` is in ns by the storage's clock."""
     for key, _ in storage.list(PREFIX):
         # One that goes meanwhile was given up.
         with suppress(FileNotFoundError):
-            yield key.rpartition("/")[2], _living(storage, key, now)
+            yield _look(storage, key, now)
 
 
-def _living(storage: Storage, key: str, now: int) -> Lease | None:
+def _look(storage: Storage, key: str, now: int) -> FoundLease:
+    lease_id, data, beaten = key.rpartition("/")[2], storage.read(key), storage.modified(key)
     try:
-        lease = msgspec.json.decode(storage.read(key), type=Lease)
+        lease = msgspec.json.decode(data, type=Lease)
     except (msgspec.MsgspecError, UnicodeDecodeError):
-        # Leases are written whole: the machine lost its power, and no process on it is left.
-        return None
+        return FoundLease(lease_id, None, beaten, "ended")
     lives = lease.process.lives()
-    if lives is None:
-        lives = now - storage.modified(key) <= EXPIRY_NS
-    return lease if lives else None
+    if lives is not None:
+        return FoundLease(lease_id, lease, beaten, "running" if lives else "ended")
+    return FoundLease(lease_id, lease, beaten, "recent" if now - beaten <= EXPIRY_NS else "expired")

@@ -28,6 +28,7 @@ COMMANDS = (
     "forget",
     "rewrite",
     "prune",
+    "leases",
     "check",
     "repair",
     "index",
