@@ -1,10 +1,9 @@
 """What all packs hold, by the truth: segments, and a pack's own footer where no segment lists it.
 
-Every object has a number, its position among all names in order; so a million objects take some 100 MB.
+Every object has a number, its position among all names in order; so a million objects take some 50 MB.
 """
 
 from array import array
-from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 
 from backup.model.errors import Damaged
@@ -12,6 +11,7 @@ from backup.model.ids import ObjectId, PackId
 from backup.objects.pack import PackRecord
 from backup.objects.reader import read_pack_footer
 from backup.ops.pruning.monitor import Monitor
+from backup.ops.pruning.names import Names, split
 from backup.repository import Repository
 
 
@@ -42,34 +42,30 @@ class Survey:
     def __init__(self, repository: Repository, monitor: Monitor) -> None:
         self._repository = repository
         self._monitor = monitor
-        self.names: list[ObjectId] = []
         self.packs: list[Contents] = []
         self.unreadable: set[PackId] = set()
-        #: Needed, by an object's number.
-        self.used = bytearray()
         #: What other processes stored after the look at all packs.
         self._late: set[ObjectId] = set()
         self._known: set[PackId] = set()
-        self._read()
+        self.names = self._read()
+        #: Needed, by an object's number.
+        self.used = bytearray(len(self.names))
 
-    def _read(self) -> None:
+    def _read(self) -> Names:
         standing = dict(self._repository.stored_packs())
         self._monitor.step("packs", len(standing))
-        names: list[ObjectId] = []
-        waiting: list[tuple[Contents, list[ObjectId]]] = []
+        waiting: list[tuple[Contents, bytes]] = []
         for pack, listed in self._records(standing):
-            own = [name for block in pack.blocks for name, _ in block.objects]
+            own = b"".join(name for block in pack.blocks for name, _ in block.objects)
             waiting.append((Contents(pack, array("I"), listed), own))
-            names += own
             self._monitor.advance(1)
-        names.sort()
-        self.names = [name for number, name in enumerate(names) if not number or names[number - 1] != name]
-        self.used = bytearray(len(self.names))
-        # Taken from the end, so that the lists of names go while the arrays come.
+        names = Names(own for _, own in waiting)
+        # Taken from the end, so that the names of packs go while the arrays come.
         while waiting:
             contents, own = waiting.pop()
-            contents.numbers = self._numbers(own)
+            contents.numbers = array("I", map(names.number, split(own)))
             self.packs.append(contents)
+        return names
 
     def _records(self, standing: dict[PackId, int]) -> Iterator[tuple[PackRecord, bool]]:
         """Every pack that stands, once, and whether a segment lists it."""
@@ -92,26 +88,19 @@ class Survey:
             self._monitor.notice(f"{error}: it is left as it is; `imbfs check` tells more")
             return None
 
-    def _numbers(self, names: Iterable[ObjectId]) -> "array[int]":
-        return array("I", (bisect_left(self.names, name) for name in names))
-
     def add(self, pack: PackRecord) -> None:
         """Takes in a pack that was made of objects that are known."""
-        known = [name for block in pack.blocks for name, _ in block.objects]
+        numbers = [self.names.number(name) for block in pack.blocks for name, _ in block.objects]
         self._known.add(pack.id)
-        if all(map(self._is_known, known)):
-            self.packs.append(Contents(pack, self._numbers(known), True))
-
-    def _is_known(self, name: ObjectId) -> bool:
-        number = bisect_left(self.names, name)
-        return number < len(self.names) and self.names[number] == name
+        if -1 not in numbers:
+            self.packs.append(Contents(pack, array("I", numbers), True))
 
     def use(self, names: Iterable[ObjectId]) -> list[ObjectId]:
         """Notes that these are needed; gives those that no pack holds."""
         lacking = []
         for name in names:
-            number = bisect_left(self.names, name)
-            if number < len(self.names) and self.names[number] == name:
+            number = self.names.number(name)
+            if number >= 0:
                 self.used[number] = 1
             elif name not in self._late:
                 lacking.append(name)
