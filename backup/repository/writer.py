@@ -43,9 +43,10 @@ def storing() -> Iterator[None]:
         yield
     except OSError as error:
         hint = ": free some space and run it again" if error.errno == errno.ENOSPC else ""
-        raise CannotStore(
-            f"the repository cannot be written: {error.strerror}{hint}; nothing stored before is lost"
-        ) from error
+        # Who writes also reads: a disk that fails does not say at which of them.
+        failing = error.errno == errno.EIO
+        what = "the disk of the repository fails" if failing else "the repository cannot be written"
+        raise CannotStore(f"{what}: {error.strerror}{hint}; nothing stored before is lost") from error
 
 
 def write_segment(

@@ -1,0 +1,173 @@
+"""`imbfs prune`: the plan that is printed is the one that is executed, and what stops it removes nothing."""
+
+import errno
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from tests.support.check import BUSY, DAMAGED, FAILED, assert_clear_error
+from tests.support.damage import DAMAGES, files_of
+from tests.support.faulty_fs import FaultyFs
+from tests.support.imbfs import Imbfs
+from tests.support.steps import Fault
+
+
+def fill(root: Path, numbers: range) -> Path:
+    """Files of 100 kB that do not shrink."""
+    root.mkdir(exist_ok=True)
+    for path in root.iterdir():
+        path.unlink()
+    for number in numbers:
+        (root / f"file {number}").write_bytes(os.urandom(100_000) if number >= 100 else bytes([number]) * 100)
+    return root
+
+
+def grow(imbfs: Imbfs, source: Path) -> None:
+    """Two snapshots, of which the first is forgotten: packs are unused, and used in part."""
+    fill(source, range(100, 160))
+    imbfs.run("init", "--pack-size", "1M")
+    first = imbfs.backup(source)["snapshot"]
+    for path in sorted(source.iterdir())[:45]:
+        path.unlink()
+    imbfs.backup(source)
+    imbfs.run("forget", first)
+
+
+@pytest.fixture
+def grown(imbfs: Imbfs, tmp_path: Path) -> Imbfs:
+    grow(imbfs, tmp_path / "source")
+    return imbfs
+
+
+def packs(imbfs: Imbfs) -> set[Path]:
+    return set(files_of(imbfs.repository, "pack"))
+
+
+@pytest.mark.parametrize("options", [[], ["--max-unused", "0"], ["--max-unused", "30%"]], ids=str)
+def test_a_dry_run_prints_the_very_plan_that_is_executed(grown: Imbfs, options: list[str]) -> None:
+    before = packs(grown)
+    dry = grown.run("prune", "--dry-run", *options)
+    assert packs(grown) == before
+    done = grown.run("prune", *options)
+    assert dry.text == done.text
+    assert "dry run" in dry.errors
+    assert re.search(r"removed [\d,]+ pack", done.errors)
+    assert packs(grown) != before
+    grown.run("check", "--read-data")
+
+
+def test_the_summary_of_a_dry_run_foretells_that_of_the_prune(grown: Imbfs) -> None:
+    dry = grown.run("--json", "prune", "--dry-run", "--max-unused", "0").json()
+    size = sum(path.stat().st_size for path in packs(grown))
+    done = grown.run("--json", "prune", "--max-unused", "0").json()
+    told = {"dry_run", "packs_removed", "seconds"}
+    assert {key: dry[key] for key in dry.keys() - told} == {key: done[key] for key in done.keys() - told}
+    assert done["packs_removed"] == done["packs_unused"] + done["packs_repacked"] > 0
+    left = sum(path.stat().st_size for path in packs(grown))
+    assert abs((size - left) - done["bytes_freed"]) < 0.01 * size
+
+
+def test_what_may_be_unused_stays(grown: Imbfs) -> None:
+    """With 100 per cent, only packs go of which nothing is needed."""
+    summary = grown.run("--json", "prune", "--max-unused", "100").json()
+    assert summary["packs_unused"] == summary["packs_removed"] > 0
+    assert (summary["packs_repacked"], summary["bytes_copied"]) == (0, 0)
+    assert summary["bytes_unused_left"] > 0
+    assert grown.run("--json", "prune", "--max-unused", "0").json()["bytes_unused_left"] == 0
+
+
+@pytest.mark.parametrize("share", ["-1", "101", "much", "5%%", "nan"])
+def test_a_share_that_cannot_be_is_wrong_use(copied: Imbfs, share: str) -> None:
+    assert copied.run("prune", f"--max-unused={share}", check=False).code == 2
+
+
+def test_where_another_prune_runs_it_says_who_and_ends(grown: Imbfs) -> None:
+    from backup.repository.leases import take_lease
+    from backup.storage import LocalStorage
+
+    before = packs(grown)
+    with take_lease(LocalStorage(grown.repository), "prune", "prune"):
+        result = grown.run("prune", check=False)
+    assert_clear_error(result, BUSY, "another prune is running", f"process {os.getpid()} on ")
+    assert packs(grown) == before
+    grown.run("prune")
+
+
+@pytest.mark.parametrize("kind", ["manifest", "pack"])
+def test_where_a_snapshot_cannot_be_read_nothing_is_removed(grown: Imbfs, kind: str) -> None:
+    if kind == "manifest":
+        DAMAGES["flipped-in-the-middle"](files_of(grown.repository, "manifest")[0])
+    else:
+        # Trees lie in the smallest pack, and in the index.
+        min(packs(grown), key=lambda path: path.stat().st_size).unlink()
+        for path in files_of(grown.repository, "index"):
+            path.unlink()
+    before = packs(grown)
+    result = grown.run("prune", check=False)
+    assert result.code == DAMAGED
+    assert "nothing was pruned" in result.errors
+    assert packs(grown) == before
+
+
+@pytest.fixture
+def disk(tmp_path: Path, mark: str) -> Iterator[FaultyFs]:
+    with FaultyFs(tmp_path / "backing", tmp_path / "disk", mark) as disk:
+        yield disk
+
+
+@pytest.mark.parametrize("where", ["/index/", "/packs/"])
+def test_a_disk_that_cannot_be_read_is_not_called_unwritable(
+    imbfs: Imbfs, disk: FaultyFs, tmp_path: Path, where: str
+) -> None:
+    imbfs.repository = disk.mountpoint / "repository"
+    grow(imbfs, tmp_path / "source")
+    before = packs(imbfs)
+    disk.fail(Fault(("read", "open"), errno.EIO, path=where))
+    result = imbfs.run("prune", "--max-unused", "0", check=False)
+    assert result.code in (FAILED, DAMAGED), result
+    assert "cannot be written" not in result.errors
+    assert "Traceback" not in result.errors
+    disk.fail()
+    if where != "/packs/":
+        assert packs(imbfs) == before
+    imbfs.run("prune", "--max-unused", "0")
+    imbfs.run("check", "--read-data")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
+def test_on_a_full_disk_it_frees_space_or_says_that_a_little_is_needed(imbfs: Imbfs, tmp_path: Path) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24M", "none", small], check=True)
+    try:
+        imbfs.repository = small / "repository"
+        grow(imbfs, tmp_path / "source")
+        fill_up(small / "filler")
+        full = imbfs.run("prune", check=False)
+        if full.code:
+            assert_clear_error(full, FAILED, "No space left on device", "free some space")
+        (small / "filler").write_bytes(b"")
+        with (small / "filler").open("wb") as file:
+            fill_but(file.fileno(), small, 256 << 10)
+        before = len(packs(imbfs))
+        imbfs.run("prune", "--max-unused", "0")
+        assert len(packs(imbfs)) < before or not full.code
+        imbfs.run("check", "--read-data")
+    finally:
+        subprocess.run(["umount", "--lazy", small], check=True)
+
+
+def fill_up(path: Path) -> None:
+    with path.open("wb", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+
+
+def fill_but(descriptor: int, place: Path, left: int) -> None:
+    status = os.statvfs(place)
+    os.posix_fallocate(descriptor, 0, status.f_bavail * status.f_frsize - left)
