@@ -18,6 +18,7 @@ from backup.model.retention import (
 )
 from backup.model.selector import Selector
 from backup.repository import Repository
+from backup.repository.forgotten import bury
 from backup.repository.writer import storing
 from backup.snapshots.catalogue import select, time_of
 from backup.snapshots.manifest import Snapshot, manifest_key
@@ -135,11 +136,12 @@ def _candidate(snapshot: Snapshot) -> Candidate:
 def forget(repository: Repository, snapshots: Sequence[SnapshotId]) -> None:
     """Removes the manifests. Raises `CannotStore`.
 
-    The index's note goes first: whoever looks meanwhile never takes the snapshot for one that vanished.
-    A crash in between leaves a snapshot that was seen by nobody, and nothing else.
+    The tombstone goes first: nobody, on whatever host, takes the snapshot for one that vanished. A crash
+    in between leaves a snapshot that stands, whole.
     """
-    repository.index.drop_snapshots(snapshots)
     with storing():
+        bury(repository.storage, snapshots)
+        repository.index.drop_snapshots(snapshots)
         for snapshot in snapshots:
             try:
                 repository.storage.delete(manifest_key(snapshot))

@@ -20,6 +20,7 @@ from backup.ops.pruning.survey import Survey
 from backup.ops.pruning.sweep import Sweep
 from backup.repository import Repository
 from backup.repository.condemned import condemn, condemned_notes
+from backup.repository.forgotten import remove_old_tombstones
 from backup.repository.leases import HeldLease, Lease, living_leases, remove_dead_leases, take_lease
 from backup.repository.strays import remove_strays
 from backup.repository.writer import storing, write_segments
@@ -77,6 +78,7 @@ def prune(repository: Repository, options: PruneOptions, monitor: Monitor) -> Pr
         monitor.plan(pruning.plan)
         pruning.execute(lease)
         remove_strays(repository.storage, lease.time())
+        remove_old_tombstones(repository.storage, lease.time())
     summary = pruning.summary(time.monotonic() - started)
     # All the names have been in memory for long enough.
     del pruning

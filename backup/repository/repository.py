@@ -26,6 +26,7 @@ from backup.objects.segment import PREFIX as SEGMENTS
 from backup.objects.segment import decode_segment, segment_key
 from backup.repository.comparison import compare_index
 from backup.repository.config import KEY, Config, decode_config, encode_config
+from backup.repository.forgotten import forgotten_snapshots
 from backup.repository.missing import read_missing
 from backup.snapshots.catalogue import Catalogue
 from backup.snapshots.directory import Directory
@@ -380,7 +381,10 @@ class Repository:
     def missing_snapshots(self) -> set[SnapshotId]:
         """Snapshots that the index has seen and that are gone, though nobody forgot them."""
         missing = self.index.known_snapshots() - set(self.catalogue.ids())
-        # One that is being forgotten goes from the index first: what is missing still has to be known.
+        # Asked after the manifests: whoever forgets puts the tombstone first.
+        if missing and (forgotten := missing & forgotten_snapshots(self.storage)):
+            self.index.drop_snapshots(forgotten)
+        # And one that was forgotten without a tombstone, for want of space, is not known any more.
         return missing & self.index.known_snapshots() if missing else missing
 
     def _tell_damage(self, text: str) -> None:

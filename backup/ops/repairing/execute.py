@@ -11,6 +11,7 @@ from backup.ops.checking.report import Monitor
 from backup.ops.rebuild_index import rebuild_index
 from backup.ops.repairing.plan import Plan
 from backup.repository import Repository, Writer
+from backup.repository.forgotten import bury
 from backup.repository.missing import write_missing
 from backup.repository.repository import QUARANTINE
 from backup.repository.writer import replace_segments, storing
@@ -28,6 +29,7 @@ def carry_out(repository: Repository, plan: Plan, monitor: Monitor) -> set[Objec
     # A pack of which all was sound is the same pack again, and stands in the place of the broken one.
     broken = plan.broken - written
     with storing():
+        bury(repository.storage, plan.vanished)
         write_missing(repository.storage, plan.missing | gone)
         for pack in plan.packs:
             if pack.id in broken:
