@@ -382,7 +382,7 @@ def normal(text: str) -> str:
     text = re.sub(r"\b[0-9a-f]{12}\b", "ID", text)
     text = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "TIME", text)
     text = re.sub(r"\d+\.\d s\b", "SECONDS", text)
-    return re.sub(r"\d+(\.\d)? [KM]?i?B new data, \d+(\.\d)? [KM]?i?B stored", "SIZES", text)
+    return re.sub(r"\d+(\.\d)? [KM]?i?B (new with metadata|on disk)", "SIZE", text)
 
 
 @pytest.mark.skipif(not os.access("/dev/fuse", os.R_OK | os.W_OK), reason="this user cannot mount")

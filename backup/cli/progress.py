@@ -1,4 +1,4 @@
-"""Progress on a terminal, and what operations have to say."""
+"""Progress, and what operations have to say, in one way for all."""
 
 import os
 import signal
@@ -7,55 +7,44 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from backup.cli.context import Context
-from backup.cli.output import count, printable, size
+from backup.cli.displays import Display, Reading, Step, display_of
+from backup.cli.eta import Estimate, Speed, share
+from backup.cli.output import printable
 from backup.model.errors import Stopped
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
-
     from backup.ops.prune import Plan
-    from backup.repository import Repository
-    from backup.snapshots.manifest import Snapshot
-
-#: A name costs as much time as so many bytes do: with both counted, the estimate holds for trees of
-#: small files and of large ones alike.
-BYTES_PER_NAME = 64 << 10
-#: Seconds between two updates of the screen.
-INTERVAL = 0.1
-
-
-class Estimate:
-    """How much there is to do: names and bytes; unknown until `done`."""
-
-    def __init__(self) -> None:
-        self.files = 0
-        self.bytes = 0
-        self.done = False
-
-    def set(self, files: int, size: int) -> None:
-        self.files, self.bytes, self.done = files, size, True
+    from backup.snapshots.manifest import Snapshot, Statistics
 
 
 class Meter:
-    """What is done so far, shown on one line of the terminal where that is wanted."""
+    """What is done so far, and how long the rest will take, on a display."""
 
-    def __init__(self, context: Context, estimate: Estimate, begin: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self,
+        context: Context,
+        estimate: Estimate,
+        display: Display,
+        begin: Callable[[], None] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """`begin` is called once, when the first bytes were read: not before has a backup forked, and
-        where nothing is read, nobody waits for an estimate.
+        where nothing is read, nobody waits for an estimate. `clock` in seconds.
         """
         self.context = context
         self.estimate = estimate
+        self._display = display
         self._begin = begin
+        self._clock = clock
         self.files = 0
         self.bytes = 0
         self.path = b""
-        self._progress: Progress | None = None
-        self._task: TaskID | None = None
+        self._speed = Speed()
+        self._started = clock()
         self._shown = 0.0
-        self._started = time.monotonic()
         self._stop = False
 
     @contextmanager
@@ -76,52 +65,48 @@ class Meter:
         before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
         for number in before:
             signal.signal(number, signal.default_int_handler)
-        if self._progress is not None:
-            self._progress.stop()
         try:
-            yield
+            with self._display.aside():
+                yield
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-            if self._progress is not None:
-                self._progress.start()
 
     def _ask_to_stop(self, number: int, frame: FrameType | None) -> None:
         if self._stop:
             raise KeyboardInterrupt
         self._stop = True
 
-    @contextmanager
-    def shown(self) -> Iterator[None]:
-        if not self.context.progress:
-            yield
-            return
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-        columns = (BarColumn(24), TextColumn("{task.description}"), TextColumn("ETA"), TimeRemainingColumn())
-        # No thread of its own that refreshes it: a backup may still have to fork.
-        with Progress(*columns, transient=True, console=_console(), auto_refresh=False) as progress:
-            self._progress = progress
-            self._task = progress.add_task("", total=None)
-            yield
-        self._progress = None
-
     def update(self) -> None:
         if self._stop:
             raise Stopped
-        if self._progress is None or time.monotonic() - self._shown < INTERVAL:
-            return
-        self._shown = now = time.monotonic()
-        rate = size(self.bytes / max(now - self._started, 0.001))
-        text = f"{count(self.files, 'file')}, {size(self.bytes)}, {rate}/s  {_short(self.path)}"
-        assert self._task is not None
-        known = self.estimate.done
-        self._progress.update(
-            self._task,
-            description=_plain(text),
-            completed=_cost(self.files, self.bytes),
-            total=max(_cost(self.estimate.files, self.estimate.bytes), 1) if known else None,
-            refresh=True,
+        seconds = self._clock() - self._started
+        if seconds - self._shown >= self._display.interval:
+            self._shown = seconds
+            self._show(seconds)
+
+    def end(self) -> None:
+        """Shows where it all ended."""
+        self._show(self._clock() - self._started)
+
+    def _show(self, seconds: float) -> None:
+        self._speed.note(self.files, self.bytes, seconds)
+        all_of_it = self.estimate
+        left = None
+        # More than there should be: nobody knows how much more.
+        if all_of_it.done and self.files <= all_of_it.files and self.bytes <= all_of_it.bytes:
+            left = self._speed.seconds(all_of_it.files - self.files, all_of_it.bytes - self.bytes)
+        self._display.reading(
+            Reading(
+                self.files,
+                self.bytes,
+                all_of_it.files if all_of_it.done else None,
+                all_of_it.bytes if all_of_it.done else None,
+                share(self.files, self.bytes, all_of_it),
+                self.path,
+                seconds,
+                left,
+            )
         )
 
     # What operations tell
@@ -152,46 +137,42 @@ class Meter:
         self.context.warn(f"{printable(path)}: {text}")
 
 
-def _console() -> Any:
-    from rich.console import Console
-
-    return Console(stderr=True)
-
-
-def _plain(text: str) -> str:
-    """Square brackets would be markup, and lone surrogates cannot be printed."""
-    return text.replace("[", r"\[").encode(errors="replace").decode()
-
-
-def _short(path: bytes, width: int = 40) -> str:
-    text = printable(path)
-    return text if len(text) <= width else "…" + text[1 - width :]
-
-
-def _cost(files: int, size: int) -> int:
-    return files * BYTES_PER_NAME + size
-
-
 @contextmanager
-def backup_progress(context: Context, repository: "Repository", paths: Sequence[bytes]) -> Iterator[Meter]:
-    """A backup's monitor. Where progress shows, the paths are counted beside the backup."""
+def backup_progress(
+    context: Context, paths: Sequence[bytes], last: "Callable[[], Statistics | None]" = lambda: None
+) -> Iterator[Meter]:
+    """A backup's monitor. How much there is to do is what `last`, the snapshot before, tells; where there is
+    none, and progress shows, the paths are counted beside the backup.
+    """
     estimate = Estimate()
     stop = threading.Event()
     counting = threading.Thread(target=_count, args=(paths, estimate, stop), daemon=True)
-    meter = Meter(context, estimate, counting.start if context.progress else None)
-    try:
-        with meter.shown(), meter.stoppable():
-            yield meter
-    finally:
-        stop.set()
+
+    def begin() -> None:
+        if (before := last()) is not None:
+            estimate.set(before.files, before.bytes)
+        else:
+            counting.start()
+
+    with display_of(context) as display:
+        meter = Meter(context, estimate, display, begin if paths and _shows(context) else None)
+        try:
+            with meter.stoppable():
+                yield meter
+            meter.end()
+        finally:
+            stop.set()
+
+
+def _shows(context: Context) -> bool:
+    return context.progress or (context.json and context.verbose > 0)
 
 
 @contextmanager
 def scan_progress(context: Context) -> Iterator[Meter]:
     """The monitor of a look at the live tree."""
-    meter = Meter(context, Estimate())
-    with meter.shown():
-        yield meter
+    with display_of(context, lines=False) as display:
+        yield Meter(context, Estimate(), display)
 
 
 def _count(paths: Sequence[bytes], estimate: Estimate, stop: threading.Event) -> None:
@@ -215,52 +196,64 @@ def _count(paths: Sequence[bytes], estimate: Estimate, stop: threading.Event) ->
 
 
 @contextmanager
-def restore_progress(context: Context, whole: "Snapshot | None") -> Iterator[Meter]:
-    """A restore's monitor; `whole` is the snapshot where all of it is restored."""
+def restore_progress(context: Context, whole: "Snapshot | None", lines: bool = True) -> Iterator[Meter]:
+    """A restore's monitor; `whole` is the snapshot where all of it is restored. No JSON `lines` where stdout
+    is for something else."""
     estimate = Estimate()
     if whole is not None:
         estimate.set(whole.body.statistics.files, whole.body.statistics.bytes)
-    meter = Meter(context, estimate)
-    with meter.shown():
+    with display_of(context, lines) as display:
+        meter = Meter(context, estimate, display)
         yield meter
+        meter.end()
 
 
 class Steps:
-    """The steps of a check, one bar each."""
+    """The steps of a check, a repair or a prune, one after the other."""
 
-    def __init__(self, progress: "Progress | None") -> None:
-        self.progress = progress
-        self._task: TaskID | None = None
+    def __init__(self, display: Display, clock: Callable[[], float] = time.monotonic) -> None:
+        """`clock` in seconds."""
+        self._display = display
+        self._clock = clock
+        self._text = ""
+        self._done = self._total = 0
+        self._started = clock()
+        self._shown = 0.0
 
     def step(self, text: str, total: int) -> None:
-        if self.progress is not None:
-            self._task = self.progress.add_task(text, total=total)
+        self._text, self._done, self._total = text, 0, total
+        self._started, self._shown = self._clock(), 0.0
+        self._show(0.0)
 
     def advance(self, amount: int) -> None:
-        if self.progress is not None and self._task is not None:
-            self.progress.advance(self._task, amount)
+        self._done += amount
+        seconds = self._clock() - self._started
+        if seconds - self._shown >= self._display.interval or self._done == self._total:
+            self._shown = seconds
+            self._show(seconds)
+
+    def _show(self, seconds: float) -> None:
+        left = seconds / self._done * max(0, self._total - self._done) if self._done else None
+        self._display.step(Step(self._text, self._done, self._total, seconds, left))
 
 
 @contextmanager
 def step_progress(context: Context) -> Iterator[Steps]:
-    if not context.progress:
-        yield Steps(None)
-        return
-    from rich.progress import Progress
-
-    with Progress(transient=True, console=_console()) as progress:
-        yield Steps(progress)
+    with display_of(context) as display:
+        yield Steps(display)
 
 
 class PruneSteps(Steps):
     """The steps of a prune; the plan is shown in between."""
 
-    def __init__(
-        self, progress: "Progress | None", context: Context, show_plan: "Callable[[Plan], None]"
-    ) -> None:
-        super().__init__(progress)
+    def __init__(self, display: Display, context: Context, show_plan: "Callable[[Plan], None]") -> None:
+        super().__init__(display)
         self._context = context
-        self.plan = show_plan
+        self._show_plan = show_plan
+
+    def plan(self, plan: "Plan") -> None:
+        with self._display.aside():
+            self._show_plan(plan)
 
     def notice(self, text: str) -> None:
         self._context.warn(text)
@@ -268,5 +261,5 @@ class PruneSteps(Steps):
 
 @contextmanager
 def prune_progress(context: Context, show_plan: "Callable[[Plan], None]") -> Iterator[PruneSteps]:
-    with step_progress(context) as steps:
-        yield PruneSteps(steps.progress, context, show_plan)
+    with display_of(context) as display:
+        yield PruneSteps(display, context, show_plan)

@@ -36,7 +36,7 @@ def run_tar(context: Context, arguments: argparse.Namespace) -> int:
         entry, parts = find_entry(snapshot, path, repository.tree)
         whole = snapshot if not parts else None
         with (
-            restore_progress(context, whole) as monitor,
+            restore_progress(context, whole, lines=arguments.tar != "-") as monitor,
             _opened(context, arguments.tar, limit) as (sink, index),
         ):
             summary = export_tar(SnapshotReader(repository), entry, sink, monitor, index)

@@ -211,6 +211,13 @@ def find_parent(repository: Repository, sources: Sources, host: str) -> Snapshot
     return max(fitting, key=lambda snapshot: snapshot.body.started_ns, default=None)
 
 
+def last_figures(repository: Repository, paths: list[bytes], options: BackupOptions) -> Statistics | None:
+    """How much the parent of such a backup holds; None without one that the same rules chose."""
+    parent = find_parent(repository, plan_sources(paths), options.host)
+    same = parent is not None and parent.body.rules == record(options.rules)
+    return parent.body.statistics if parent is not None and same else None
+
+
 def open_walk(
     repository: Repository,
     writer: "Writer | DryWriter",
@@ -266,6 +273,7 @@ def _statistics(counts: Counts, writer: "Writer | DryWriter", seconds: float) ->
         files_removed=counts.files_removed,
         dirs=counts.dirs,
         bytes_read=counts.bytes_read,
+        bytes_deduplicated=counts.bytes_deduplicated,
         bytes_added=writer.bytes_added,
         bytes_stored=writer.bytes_stored,
         errors=counts.errors,

@@ -12,7 +12,7 @@ from backup.ops.backup import BackupOptions, BackupResult, DryWriter, conclude, 
 from backup.ops.storing.intake import append_blocks
 from backup.ops.storing.monitor import Counts, Monitor
 from backup.ops.storing.pace import Pace, PacedMonitor
-from backup.ops.storing.part import Part, encode_in_place, group, spans
+from backup.ops.storing.part import Part, encode_in_place, group, plain_size, spans
 from backup.ops.storing.reader import BatchReader
 from backup.ops.storing.rows import number_of
 from backup.ops.storing.slots import slot_size
@@ -111,11 +111,13 @@ class _Stream:
         return write_tree([top], self._writer.store_tree, names.user, names.group)
 
     def _take(self, part: Part) -> memoryview:
+        before = self._writer.bytes_added
         blocks = group(part.objects, self._writer.claim(part.objects))
         sizes = encode_in_place(self._room, spans(part.objects, blocks), self._compression)
         append_blocks(self._writer, part, blocks, sizes, self._room)
-        size = sum(length for _, length in part.objects)
+        size = plain_size(part)
         self._counts.bytes_read += size
+        self._counts.bytes_deduplicated += size - (self._writer.bytes_added - before)
         self._monitor.read(size)
         self._monitor.entries(0, size)
         return self._room

@@ -29,6 +29,7 @@ class Statistics(msgspec.Struct, frozen=True):
     files_removed: int = 0
     dirs: int = 0
     bytes_read: int = 0
+    bytes_deduplicated: int = 0
     bytes_added: int = 0
     bytes_stored: int = 0
     errors: int = 0

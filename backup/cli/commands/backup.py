@@ -80,7 +80,7 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
     from backup.cli.changes import show_lines
     from backup.cli.progress import backup_progress
     from backup.ops.approve import backup_approved
-    from backup.ops.backup import backup
+    from backup.ops.backup import backup, last_figures
     from backup.ops.stream import backup_stream
 
     # A backup makes many small objects and no cycles: looking for those took a tenth of the time.
@@ -93,7 +93,10 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
     if arguments.namespace != 1 and not arguments.xattr_hash:
         raise UsageError("--namespace chooses where --xattr-hash keeps hashes: give both")
     _make_default_repository(context)
-    with context.open_repository() as repository, backup_progress(context, repository, paths) as monitor:
+    with (
+        context.open_repository() as repository,
+        backup_progress(context, paths, lambda: last_figures(repository, paths, options)) as monitor,
+    ):
         options = _with_seals(options, repository, arguments)
         judge = judge_of(arguments.approve, arguments.expect, monitor)
         if judge is None and arguments.dry_run and context.verbose and not context.json:
@@ -200,6 +203,7 @@ def result_record(result: "BackupResult") -> dict[str, Any]:
         "dirs": figures.dirs,
         "bytes_source": figures.bytes,
         "bytes_read": figures.bytes_read,
+        "bytes_deduplicated": figures.bytes_deduplicated,
         "bytes_added": figures.bytes_added,
         "bytes_stored": figures.bytes_stored,
         "errors": figures.errors,
@@ -220,6 +224,9 @@ def tell_result(result: "BackupResult", dry_run: bool) -> None:
     )
     tell(
         f"  {figures.files_new:,} new, {figures.files_changed:,} changed,"
-        f" {figures.files_unchanged:,} unchanged, {figures.files_removed:,} removed;"
-        f" {size(figures.bytes_added)} new data, {size(figures.bytes_stored)} stored"
+        f" {figures.files_unchanged:,} unchanged, {figures.files_removed:,} removed"
+    )
+    tell(
+        f"  {size(figures.bytes_read)} read, {size(figures.bytes_deduplicated)} of it stored already;"
+        f" {size(figures.bytes_added)} new with metadata, {size(figures.bytes_stored)} on disk"
     )

@@ -51,7 +51,7 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
         rules=rules_of(context, arguments),
     )
     path = os.fsencode(arguments.directory)
-    with context.open_repository() as repository, backup_progress(context, repository, [path]) as monitor:
+    with context.open_repository() as repository, backup_progress(context, [path]) as monitor:
         result = take_in(repository, path, shown_as, options, monitor)
     if context.json:
         show_json(result_record(result))

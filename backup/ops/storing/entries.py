@@ -203,6 +203,10 @@ class Entries:
         self._monitor.read(size)
         self.tell()
 
+    def deduplicated(self, size: int) -> None:
+        """So many of the bytes read were stored already."""
+        self._counts.bytes_deduplicated += size
+
     def tell(self) -> None:
         """Lets the monitor know what is done since it was told last."""
         files, size = self._counts.files, self._counts.bytes

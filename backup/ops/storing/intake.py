@@ -4,11 +4,14 @@ from typing import Protocol
 
 from backup.model.ids import ObjectId
 from backup.ops.storing.batch import Batch, Wanted
-from backup.ops.storing.part import Part, Result, group
+from backup.ops.storing.part import Part, Result, group, plain_size
 
 
 class ObjectWriter(Protocol):
     """What storing files' content needs of the repository."""
+
+    @property
+    def bytes_added(self) -> int: ...
 
     def claim(self, objects: list[tuple[ObjectId, int]]) -> list[int]: ...
 
@@ -16,11 +19,14 @@ class ObjectWriter(Protocol):
 
 
 class Taker(Protocol):
-    """Is told of each file, in the order of the batches, and of the bytes read for them."""
+    """Is told of each file, in the order of the batches, of the bytes read for them, and of those among
+    them that were stored already."""
 
     def take(self, wanted: Wanted, result: Result) -> None: ...
 
     def read(self, size: int) -> None: ...
+
+    def deduplicated(self, size: int) -> None: ...
 
 
 class Intake:
@@ -32,7 +38,10 @@ class Intake:
 
     def claim(self, part: Part) -> list[list[int]]:
         """The blocks that are to be made: the positions of the objects in each."""
-        return group(part.objects, self._writer.claim(part.objects))
+        before = self._writer.bytes_added
+        new = self._writer.claim(part.objects)
+        self._taker.deduplicated(plain_size(part) - (self._writer.bytes_added - before))
+        return group(part.objects, new)
 
     def deliver(self, batch: Batch, done: int, part: Part) -> int:
         """Hands out a part's results, those of the batch's files from number `done` on."""
@@ -40,7 +49,7 @@ class Intake:
         for result in part.results:
             self._taker.take(batch.wanted[done], result)
             done += 1
-        self._taker.read(sum(length for _, length in part.objects))
+        self._taker.read(plain_size(part))
         return done
 
     def append(self, part: Part, blocks: list[list[int]], sizes: list[int], room: memoryview) -> None:

@@ -34,4 +34,6 @@ class Counts:
     files_removed: int = 0
     dirs: int = 0
     bytes_read: int = 0
+    #: Of those read, what the repository had already.
+    bytes_deduplicated: int = 0
     errors: int = 0

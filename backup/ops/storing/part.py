@@ -30,6 +30,11 @@ class Part(NamedTuple):
     last: bool
 
 
+def plain_size(part: Part) -> int:
+    """Bytes that were read of files."""
+    return sum(length for _, length in part.objects)
+
+
 def group(objects: Sequence[tuple[ObjectId, int]], new: Sequence[int]) -> list[list[int]]:
     """Which of the new objects share a block: small ones together, a large one has its own."""
     blocks: list[list[int]] = []
