@@ -255,3 +255,29 @@ def test_delete_never_crosses_a_mount(target: Path, snapshot: Snapshot, tmp_path
         assert "mounted" in restored.notices[0]
     finally:
         subprocess.run(["umount", target / "tree" / "mounted"], check=True)
+
+
+def test_a_dry_run_tells_what_of_another_kind_is_in_the_way(target: Path, snapshot: Snapshot) -> None:
+    root = snapshot.directory(
+        b"",
+        snapshot.directory(b"dir", snapshot.file(b"inner")),
+        snapshot.file(b"empty"),
+        snapshot.file(b"file"),
+    )
+    (target / "file").mkdir(parents=True)
+    (target / "file" / "mine").write_text("mine")
+    (target / "empty").mkdir()
+    (target / "dir").write_text("mine")
+    foretold = put_back(snapshot, root, target, dry_run=True)
+    assert [notice for notice in foretold.notices if "in the way" in notice] == [
+        "would remove, because it is in the way (file, not dir): dir",
+        "would remove, because it is in the way (dir, not file): empty",
+    ]
+    ((path, problem),) = foretold.problems
+    assert path == b"file"
+    assert "not empty" in problem
+    assert ((target / "dir").read_text(), (target / "file" / "mine").read_text()) == ("mine", "mine")
+    done = put_back(snapshot, root, target)
+    assert done.problems == foretold.problems
+    assert (target / "dir" / "inner").is_file()
+    assert (target / "empty").is_file()

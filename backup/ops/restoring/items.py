@@ -11,8 +11,8 @@ from backup.ops.restoring.content import same_content, write_content
 from backup.ops.restoring.job import Job, Refused, describe
 from backup.ops.restoring.links import Written, make_link
 from backup.ops.restoring.metadata import apply_metadata, handle_of, matches
-from backup.ops.restoring.names import Place, kept_name, status_of, temporary_name
-from backup.ops.restoring.removal import remove
+from backup.ops.restoring.names import Place, temporary_name
+from backup.ops.restoring.way import foresee_way, make_way
 from backup.source.descent import Identity, identity, open_file
 
 Action = Literal["write", "mend", "leave"]
@@ -143,11 +143,10 @@ def _write(
 
 
 def _pretend(job: Job, place: Place, entry: Entry, existing: os.stat_result | None) -> None:
+    if existing is not None:
+        foresee_way(job, place, entry, existing)
     job.count(entry.mode)
     job.bytes_done(entry.size, place.path)
-    if existing is not None and job.options.overwrite == "keep":
-        job.summary.kept += 1
-        job.monitor.notice(f"would move aside: {os.fsdecode(place.path)}")
 
 
 def _linked(
@@ -192,32 +191,3 @@ def _build_file(job: Job, place: Place, entry: Entry, temporary: bytes) -> Ident
         return identity(status)
     finally:
         os.close(fd)
-
-
-def make_way(job: Job, place: Place, existing: os.stat_result) -> None:
-    """Moves what exists aside, or removes a directory; a rename replaces the rest. Raises OSError."""
-    if identity(existing) in job.options.protected:
-        raise OSError(errno.EBUSY, "the repository itself is in the way")
-    if job.options.overwrite == "keep":
-        kept = kept_name(place.fd, place.name)
-        os.rename(place.name, kept, src_dir_fd=place.fd, dst_dir_fd=place.fd)
-        job.summary.kept += 1
-    elif stat.S_ISDIR(existing.st_mode):
-        _remove_directory(job, place)
-
-
-def _remove_directory(job: Job, place: Place) -> None:
-    if not job.options.delete and job.options.overwrite != "always":
-        try:
-            os.rmdir(place.name, dir_fd=place.fd)
-            job.summary.deleted += 1
-        except OSError as error:
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                raise
-            raise OSError(
-                errno.ENOTEMPTY,
-                "a directory that is not empty is in the way: remove it, or restore with "
-                "--delete, --overwrite always or --overwrite keep",
-            ) from error
-    elif status_of(place.fd, place.name) is not None and not remove(job, place):
-        raise OSError(errno.ENOTEMPTY, "a directory is in the way, and something in it has to stay")

@@ -10,11 +10,12 @@ from functools import partial
 from backup.model.entry import FLAG_NO_CONTENT, Entry
 from backup.model.errors import Damaged
 from backup.ops.restoring.filling import Filling, Folder
-from backup.ops.restoring.items import check_entry, make_way, restore_item
+from backup.ops.restoring.items import check_entry, restore_item
 from backup.ops.restoring.job import ITEM_ERRORS, Job, Refused
 from backup.ops.restoring.metadata import apply_metadata
 from backup.ops.restoring.names import Place, check_name, is_kept_name, status_of, unlock
 from backup.ops.restoring.removal import remove, remove_leftovers
+from backup.ops.restoring.way import foresee_way, make_way
 from backup.snapshots.directory import Directory
 from backup.source.descent import Descent, identity
 
@@ -183,7 +184,7 @@ class Walk:
         existing = place.lookup()
         level.waiting = False
         if existing is None or not stat.S_ISDIR(existing.st_mode):
-            if existing is not None and not self._clear(place, existing):
+            if existing is not None and not self._clear(place, level.entry, existing):
                 return False
             level.absent = self._job.options.dry_run
             level.fresh = not level.absent
@@ -191,7 +192,7 @@ class Walk:
             self._enter(self._descent, place, level)
         return True
 
-    def _clear(self, place: Place, existing: os.stat_result) -> bool:
+    def _clear(self, place: Place, entry: Entry, existing: os.stat_result) -> bool:
         if self._job.options.overwrite == "never":
             self._job.summary.skipped += 1
             self._job.monitor.notice(
@@ -199,6 +200,7 @@ class Walk:
             )
             return False
         if self._job.options.dry_run:
+            foresee_way(self._job, place, entry, existing)
             return True
         make_way(self._job, place, existing)
         if self._job.options.overwrite != "keep":
