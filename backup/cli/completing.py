@@ -34,13 +34,15 @@ class Answer(NamedTuple):
 
 
 class Known(Protocol):
-    """What the repository that the line names holds. Nothing where it cannot be read."""
+    """What the repository that the line names holds (nothing where it cannot be read), and profiles."""
 
     def snapshots(self) -> Iterable[Candidate]: ...
 
     def tags(self) -> Iterable[str]: ...
 
     def hosts(self) -> Iterable[str]: ...
+
+    def profiles(self) -> Iterable[str]: ...
 
     def paths(self, target: str) -> Iterable[str]:
         """Names that complete `SNAPSHOT:PATH`, each with what stands before it."""
@@ -153,6 +155,8 @@ def _values(parser: argparse.ArgumentParser, action: argparse.Action, word: str,
     name = action.metavar if isinstance(action.metavar, str) else action.dest
     if name.startswith("SNAPSHOT") or name in _SNAPSHOTS:
         return _snapshots(parser, name, word, known)
+    if name == "PROFILE":
+        return _words(known.profiles())
     if name in _TAGS:
         return _words(known.tags())
     if action.dest == "host":

@@ -259,6 +259,22 @@ def test_edit_replaces_a_profile_only_by_a_right_one(
     assert os.listdir(profiles.directory) == ["home.toml"]
 
 
+def test_a_byte_order_mark_is_no_part_of_a_profile(profiles: Profiles, source: Path) -> None:
+    file = profiles.sound("home", [source])
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes().replace(b"\n", b"\r\n"))
+    profiles.run("run", "home")
+
+
+@pytest.mark.parametrize(
+    "line", ["imbfs run h", "imbfs --profile h", "imbfs ls --profile=h", "imbfs schedule remove h"]
+)
+def test_the_shell_completes_names_of_profiles(profiles: Profiles, source: Path, line: str) -> None:
+    for name in ("home", "house", "other"):
+        profiles.sound(name, [source])
+    lines = profiles.run("completion", "zsh", f"imbfs {line}").text.splitlines()
+    assert [each.rpartition("=")[2].strip() for each in lines] == ["words", "home", "house"]
+
+
 def test_list_check_and_show_take_wrong_profiles_too(profiles: Profiles, source: Path) -> None:
     profiles.sound("good", [source])
     profiles.write("bad", "x = 1\n\ny = 2\n")

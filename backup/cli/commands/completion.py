@@ -115,6 +115,11 @@ class _Known:
         with self._open() as repository:
             return sorted({each.body.host for each in repository.snapshots()})
 
+    def profiles(self) -> list[str]:
+        from backup.cli.profiles.file import profile_names
+
+        return profile_names()
+
     def paths(self, target: str) -> Iterator[str]:
         from backup.snapshots.catalogue import select
         from backup.snapshots.paths import find_entry

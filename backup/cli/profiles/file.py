@@ -37,7 +37,7 @@ def profile_text(name: str) -> str:
     """Raises `NotFound`, `ProfileError`, OSError."""
     file = profile_file(name)
     try:
-        return file.read_bytes().decode()
+        return file.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
         known = profile_names()
         near = difflib.get_close_matches(name, known, n=1)
