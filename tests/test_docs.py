@@ -137,7 +137,7 @@ def documented_options(text: str, head: str = "option") -> set[str]:
 
 def test_the_documented_commands_are_those_of_the_program_in_its_order() -> None:
     named = [heading for heading in headings(COMMANDS_PAGE) if heading in COMMANDS or heading.islower()]
-    assert tuple(named) == COMMANDS
+    assert named == [*COMMANDS]
 
 
 @commands

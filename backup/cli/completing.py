@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Literal, NamedTuple, Protocol
 
 from backup.cli.commands import COMMANDS
-from backup.cli.main import command_parser, split, summary, top_parser
+from backup.cli.main import command_parser, split, top_parser
 
 #: Which of the shell's own completions to use; `words` are ours, and so are `paths`, with directories
 #: ending in a slash.
@@ -96,7 +96,7 @@ def answer(line: Line, known: Known) -> Answer:
 
 
 def _commands() -> Answer:
-    return Answer(candidates=tuple(Candidate(name, summary(name)) for name in COMMANDS))
+    return Answer(candidates=tuple(Candidate(*each) for each in COMMANDS.items()))
 
 
 def _options(parser: argparse.ArgumentParser) -> Answer:

@@ -1,10 +1,8 @@
 """The `imbfs` command."""
 
 import argparse
-import difflib
 import signal
 import sys
-import traceback
 from collections.abc import Sequence
 from importlib import import_module
 from types import FrameType, ModuleType
@@ -71,6 +69,8 @@ class _Unexpected(ImbfsError):
 
 def _report(error: BaseException, verbose: int) -> int:
     if verbose > 1:
+        import traceback
+
         traceback.print_exception(error)
     tell(f"imbfs: {exits.message_of(error)}")
     return exits.code_of(error)
@@ -126,7 +126,7 @@ _GLOBALS = ("repo", "profile", "json", "quiet", "verbose", "no_progress")
 def command_parser(command: str) -> Parser:
     """The parser of one command's arguments, the global options among them."""
     module = _module(command)
-    parser = Parser(prog=f"imbfs {command}", description=module.SUMMARY, allow_abbrev=False)
+    parser = Parser(prog=f"imbfs {command}", description=COMMANDS[command], allow_abbrev=False)
     module.add_arguments(parser)
     _add_globals(parser)
     return parser
@@ -179,17 +179,14 @@ def _add_globals(parser: argparse.ArgumentParser) -> None:
 
 
 def _help(top: Parser) -> str:
-    lines = [f"  {name:<10} {summary(name)}" for name in COMMANDS]
+    lines = [f"  {name:<10} {summary}" for name, summary in COMMANDS.items()]
     epilog = "`imbfs COMMAND --help` tells more of each."
     return "\n".join((top.format_help(), "commands:", *lines, "", epilog))
 
 
-def summary(command: str) -> str:
-    """What a command does, in a line."""
-    return str(_module(command).SUMMARY)
-
-
 def _nearest(command: str) -> str:
+    import difflib
+
     near = difflib.get_close_matches(command, COMMANDS, n=1)
     return f": did you mean {near[0]!r}?" if near else ""
 

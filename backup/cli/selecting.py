@@ -24,10 +24,14 @@ def add_filters(parser: argparse.ArgumentParser) -> None:
 
 
 def filter_of(arguments: argparse.Namespace) -> "Filter":
-    from backup.ops.storing.sources import absolute
     from backup.snapshots.catalogue import Filter
 
-    paths = [absolute(os.fsencode(path)) for path in arguments.path]
+    paths = []
+    if arguments.path:
+        # Brings much of a backup with it.
+        from backup.ops.storing.sources import absolute
+
+        paths = [absolute(os.fsencode(path)) for path in arguments.path]
     return Filter(arguments.host, paths, arguments.tag)
 
 

@@ -3,7 +3,6 @@
 import errno
 import os
 import re
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -11,7 +10,7 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from backup.index import Index, index_paths
 from backup.index.location import INDEX_NAME
@@ -33,6 +32,9 @@ from backup.snapshots.directory import Directory
 from backup.snapshots.manifest import Snapshot
 from backup.storage import LocalStorage
 from backup.storage.local import STAGING, make_directory, sync_directory
+
+if TYPE_CHECKING:
+    import tempfile
 
 #: Why no index can be where it should be, and another place is taken.
 NO_INDEX_THERE = frozenset(
@@ -126,6 +128,9 @@ class Repository:
             except OSError as error:
                 if error.errno not in NO_INDEX_THERE:
                     raise
+        # Seldom needed, and slow to import.
+        import tempfile
+
         self._scratch = tempfile.TemporaryDirectory(prefix="imbfs-")
         return Index(Path(self._scratch.name) / INDEX_NAME, self.config.id, self._index_was_damaged)
 

@@ -34,8 +34,6 @@ GC_THRESHOLD = 200_000
 #: Slower than this, nothing would ever be done.
 MIN_RATE = 1024
 
-SUMMARY = "back up paths as one snapshot"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("paths", metavar="PATH", nargs="*", help="what to back up")

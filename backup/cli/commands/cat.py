@@ -14,7 +14,6 @@ from backup.model.ids import ObjectId
 if TYPE_CHECKING:
     from backup.repository import Repository
 
-SUMMARY = "write a file of a snapshot to stdout"
 
 #: Holes are written in pieces of so many zeros.
 PIECE = 1 << 20

@@ -16,7 +16,6 @@ from backup.model.text import to_name
 if TYPE_CHECKING:
     from backup.ops.check import Damage, Part, Report, Share
 
-SUMMARY = "look for damage, and for the files that it reaches"
 
 #: Paths listed for one piece of damage; `-v` and `--json` list all.
 MAX_PATHS = 10

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from backup.model.ids import ObjectId
     from backup.repository import Repository
 
-SUMMARY = "print the completion script of a shell"
 
 #: Names offered at once: more cannot be looked at.
 MOST_PATHS = 2000

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from backup.repository import Repository
     from backup.snapshots.manifest import Snapshot
 
-SUMMARY = "show what differs between two snapshots, or a snapshot and the live tree"
 
 #: Stands for the live tree.
 SOURCE = "source"

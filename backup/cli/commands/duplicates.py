@@ -14,8 +14,6 @@ from backup.model.text import to_name
 if TYPE_CHECKING:
     from backup.ops.duplicates import Group
 
-SUMMARY = "list files of equal content in a snapshot"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from backup.ops.restore import RestoreMonitor, RestoreOptions, RestoreSummary
     from backup.repository import Repository
 
-SUMMARY = "copy a snapshot, or what one changed, to plain files"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", metavar="SNAPSHOT[:PATH]", help="a snapshot, and a path in it; or A..B")

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from backup.repository import Repository
     from backup.snapshots.manifest import Snapshot
 
-SUMMARY = "look for names in all snapshots"
 
 _FILTERS = ("size", "time", "kind", "owner", "hash")
 

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from backup.ops.forget import Plan
     from backup.repository import Repository
 
-SUMMARY = "drop snapshots, by a policy or by name"
 
 UNLIMITED = "unlimited"
 GROUP_BY: dict[str, GroupBy] = {"host": "host", "paths": "paths", "tags": "tags"}

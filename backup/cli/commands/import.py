@@ -13,8 +13,6 @@ from backup.model.errors import UsageError
 from backup.model.labels import require_tag, require_text
 from backup.model.selector import parse_time
 
-SUMMARY = "take a plain copy in as a snapshot with a time of its own"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("directory", metavar="DIR", help="the copy")

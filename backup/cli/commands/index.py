@@ -6,8 +6,6 @@ from backup.cli import exits
 from backup.cli.context import Context
 from backup.cli.output import show, show_json, size
 
-SUMMARY = "rebuild the LMDB index, or show what it holds"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("action", choices=("rebuild", "status"), help="make it anew, or show what it holds")

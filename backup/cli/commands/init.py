@@ -9,8 +9,6 @@ from backup.cli.output import show, show_json
 from backup.model.errors import UsageError
 from backup.model.size import parse_size
 
-SUMMARY = "make an empty repository"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from backup.repository import Repository
     from backup.repository.leases import FoundLease
 
-SUMMARY = "show which processes read and write, or remove what a lost machine left"
 
 #: As people read them.
 _STATES = {

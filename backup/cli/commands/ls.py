@@ -16,8 +16,6 @@ from backup.model.text import to_name
 if TYPE_CHECKING:
     from backup.repository import Repository
 
-SUMMARY = "list a directory of a snapshot"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("target", metavar="SNAPSHOT[:PATH]", help="a snapshot, and a path in it")

@@ -11,8 +11,6 @@ from backup.cli.output import count, show_json, tell
 from backup.cli.selecting import add_filters, find_target
 from backup.model.errors import NotFound, UsageError
 
-SUMMARY = "keep a plain directory equal to a snapshot"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from backup.views.inodes import InodeView
     from backup.views.snapshot import Options
 
-SUMMARY = "show a snapshot, or all of them, as a read-only file system"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(

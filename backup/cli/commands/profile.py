@@ -17,7 +17,6 @@ from backup.model.errors import UsageError
 if TYPE_CHECKING:
     from backup.cli.profiles import Problem
 
-SUMMARY = "make, show, edit, check and import profiles"
 
 ACTIONS = ("init", "list", "show", "edit", "check", "import", "export")
 

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from backup.ops.prune import Plan, PruneSummary
     from backup.repository import Repository
 
-SUMMARY = "free what no snapshot reaches"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dry-run", action="store_true", help="tell what would be done, do nothing")

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from backup.ops.repair import RepairResult
     from backup.ops.repairing.plan import BrokenPack, ManifestRepair, Plan
 
-SUMMARY = "rebuild what can be rebuilt, and heal what the source or another repository still has"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(

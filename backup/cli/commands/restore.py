@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from backup.repository import Repository
     from backup.snapshots.manifest import Snapshot
 
-SUMMARY = "put a snapshot back into a directory"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", metavar="SNAPSHOT[:PATH]", help="a snapshot, and a path in it")

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from backup.snapshots.manifest import Snapshot
     from backup.source.rules import Rules
 
-SUMMARY = "make new snapshots without some paths of others"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("snapshots", metavar="SNAPSHOT", nargs="+", help="those to rewrite")

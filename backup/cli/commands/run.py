@@ -19,7 +19,6 @@ from backup.model.errors import ImbfsError
 if TYPE_CHECKING:
     from backup.cli.profiles import Profile
 
-SUMMARY = "back up, forget, prune and check as profiles say"
 
 #: In this order. What comes after a step that failed is not done.
 STEPS = ("backup", "forget", "history", "prune", "check")

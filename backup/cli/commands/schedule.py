@@ -12,7 +12,6 @@ from backup.model.errors import ImbfsError, NotFound, UsageError
 if TYPE_CHECKING:
     from backup.cli.scheduling.program import Scheduled
 
-SUMMARY = "run profiles at set times, by systemd or cron"
 
 DAILY = "03:00"
 

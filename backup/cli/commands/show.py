@@ -11,8 +11,6 @@ from backup.cli.output import printable, show, show_json, size
 from backup.cli.selecting import add_filters, find_snapshot
 from backup.model.text import to_bytes
 
-SUMMARY = "show one snapshot with all its figures"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("snapshot", metavar="SNAPSHOT", help="latest, latest~2, an id, @2026-11-01, tag:NAME")

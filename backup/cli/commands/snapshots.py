@@ -13,8 +13,6 @@ from backup.model.text import to_bytes
 if TYPE_CHECKING:
     from backup.snapshots.manifest import Snapshot
 
-SUMMARY = "list the snapshots, oldest first"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_filters(parser)

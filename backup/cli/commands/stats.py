@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from backup.repository import Repository
     from backup.snapshots.manifest import Snapshot
 
-SUMMARY = "tell what the repository takes, and which snapshot how much of it"
 
 CHART_HEIGHT = 8
 

@@ -11,8 +11,6 @@ from backup.cli.output import printable, tell
 from backup.cli.selecting import scan_options
 from backup.model.ids import SHORT_ID
 
-SUMMARY = "show what changed in the source since its latest snapshot"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("paths", metavar="PATH", nargs="*", help="what to look at (what was backed up last)")

@@ -16,8 +16,6 @@ from backup.model.selector import parse_selector
 if TYPE_CHECKING:
     from backup.ops.tag import LabelChange
 
-SUMMARY = "change the tags and the description of snapshots"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("snapshots", metavar="SNAPSHOT", nargs="+", help="those to change")

@@ -16,8 +16,6 @@ from backup.model.errors import Damaged, NotFound
 if TYPE_CHECKING:
     from backup.repository import Repository
 
-SUMMARY = "draw a directory of a snapshot, with all below it, as a tree"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("target", metavar="SNAPSHOT[:PATH]", help="a snapshot, and a directory in it")

@@ -7,8 +7,6 @@ from backup.cli import exits
 from backup.cli.context import Context
 from backup.model.errors import ImbfsError
 
-SUMMARY = "unmount, and wait for the driver to end"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("mountpoint", metavar="MOUNTPOINT", type=Path, help="where it is mounted")

@@ -8,8 +8,6 @@ from backup.cli.context import Context
 from backup.cli.output import printable, show_json_array
 from backup.cli.selecting import add_filters, filter_of, find_target
 
-SUMMARY = "list the distinct versions of one file"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="PATH", help="a path at the source, or in a snapshot: latest:a.txt")

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from backup.snapshots.manifest import Snapshot
     from backup.source.descent import Identity
 
-SUMMARY = "say which rule takes a path in, or keeps it out"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("paths", metavar="PATH", nargs="+", help="what to ask about; it need not exist")
