@@ -176,6 +176,29 @@ def test_an_object_in_two_packs_stays_in_one(opened: Opened) -> None:
     assert len([size for size in sizes if size > MIB]) == 1
 
 
+def test_of_two_copies_the_one_whose_bytes_have_changed_goes(opened: Opened) -> None:
+    one, two = Writer(opened.repository), Writer(opened.repository)
+    data = noise(3, 300_000)
+    for writer in (one, two):
+        writer.store(data)
+    two.store(noise(4, 300_000))
+    two.finish()
+    snapshot_of(one, opened.repository, [])
+    snapshot_of(two, opened.repository, [])
+    for writer in (one, two):
+        writer.close()
+    snapshot(opened, data)
+    alone = next(path for path in opened.files("packs") if 300_000 < path.stat().st_size < 500_000)
+    alone.chmod(0o600)
+    with alone.open("r+b") as file:
+        file.seek(5000)
+        file.write(b"changed")
+    run(opened)
+    opened.reopen()
+    assert opened.read(opened.repository.name(data)) == data
+    require_sound(opened)
+
+
 def test_unlisted_packs_that_a_killed_backup_left_go(opened: Opened) -> None:
     snapshot(opened, b"kept")
     writer = Writer(opened.repository)

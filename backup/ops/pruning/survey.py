@@ -10,6 +10,7 @@ from backup.model.errors import Damaged
 from backup.model.ids import ObjectId, PackId
 from backup.objects.pack import PackRecord
 from backup.objects.reader import read_pack_footer
+from backup.ops.pruning.copies import Copies
 from backup.ops.pruning.monitor import Monitor
 from backup.ops.pruning.names import Names, split
 from backup.repository import Repository
@@ -44,6 +45,7 @@ class Survey:
         self._monitor = monitor
         self.packs: list[Contents] = []
         self.unreadable: set[PackId] = set()
+        self.copies = Copies(repository)
         #: What other processes stored after the look at all packs.
         self._late: set[ObjectId] = set()
         self._known: set[PackId] = set()
