@@ -1,5 +1,6 @@
 """scripts/bench on tiny trees, with imbfs alone: the tables come out, and nothing is left behind."""
 
+import importlib.util
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ import pytest
 
 from scripts.benchmarks.meter import memory
 from scripts.benchmarks.mounting import shares
+from scripts.benchmarks.programs import Imbfs, imbfs_command
 from scripts.benchmarks.report import DISK, IMBFS, Report, Run, ratio, significant, with_derived
 from scripts.benchmarks.stage import Stage, StepFailed
 from tests.support.imbfs import MARK, ROOT, mounts_below, processes_marked, wait_until
@@ -180,3 +182,11 @@ def test_scale_prints_a_row_for_each_number(tmp_path: Path) -> None:
     rows = [line.split("|")[1].strip() for line in result.stdout.splitlines() if line]
     assert {"30", "30, in one directory", "1", "2"} <= set(rows)
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith("scale-")] == []
+
+
+def test_imbfs_is_measured_as_it_is_installed(tmp_path: Path) -> None:
+    program = Imbfs(imbfs_command(None))
+    assert program.environment(tmp_path)["PYTHONDONTWRITEBYTECODE"] == "", "as if it were not set"
+    if program.command[0] == sys.executable:
+        module = ROOT / "backup/ops/backup.py"
+        assert Path(importlib.util.cache_from_source(str(module))).exists()

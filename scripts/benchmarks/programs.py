@@ -1,5 +1,6 @@
 """The programs measured: how each backs up, restores and mounts. A `home` holds one repository of one."""
 
+import compileall
 import contextlib
 import importlib.util
 import os
@@ -87,7 +88,13 @@ class Imbfs(Program):
     def environment(self, home: Path) -> dict[str, str]:
         paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
         module_path = {"PYTHONPATH": os.pathsep.join(filter(None, paths))} if "-m" in self.command else {}
-        return {**homes(home), **module_path, "IMBFS_REPOSITORY": str(home / "repository")}
+        return {
+            **homes(home),
+            **module_path,
+            "IMBFS_REPOSITORY": str(home / "repository"),
+            # Empty is unset: what is measured is a program that keeps its modules compiled.
+            "PYTHONDONTWRITEBYTECODE": "",
+        }
 
     def init(self, home: Path) -> Command:
         return self.call(home, "init", "--quiet")
@@ -247,6 +254,9 @@ def imbfs_command(given: str | None) -> list[str]:
     if given:
         return [given]
     if importlib.util.find_spec("pyfuse3"):
+        # As an installed one is, so that no measured run has it to do.
+        for package in ("backup", "fusefs"):
+            compileall.compile_dir(ROOT / package, quiet=2)
         return [sys.executable, "-m", "backup.cli.main"]
     installed = ROOT / ".venv/bin/imbfs"
     return [str(installed if installed.exists() else "imbfs")]
