@@ -3,6 +3,7 @@
 import os
 import shutil
 import stat
+import shlex
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -147,7 +148,7 @@ def test_a_filter_that_is_none_is_wrong_use(copied: Imbfs, args: tuple[str, ...]
 def run_script(imbfs: Imbfs, script: Path, *args: str) -> subprocess.CompletedProcess[bytes]:
     """As a user would, with the program on a PATH of its own."""
     wrapper = imbfs.directory / "imbfs"
-    wrapper.write_text("#!/bin/sh\nexec " + " ".join(command_of()) + ' "$@"\n')
+    wrapper.write_text("#!/bin/sh\nexec " + shlex.join(command_of()) + ' "$@"\n')
     wrapper.chmod(0o755)
     environment = imbfs.environment() | {"IMBFS": str(wrapper)}
     return subprocess.run(
