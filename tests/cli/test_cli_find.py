@@ -1,9 +1,9 @@
 """`find`, `versions` and `duplicates`: looking through all snapshots at once."""
 
 import os
+import shlex
 import shutil
 import stat
-import shlex
 import subprocess
 from pathlib import Path
 from typing import Any
