@@ -4,6 +4,7 @@ The value is text: hash's name, hash, size in bytes, mtime in ns, inode number, 
 wrote it for this file. So it is stale as soon as the file is written, or copied to another place.
 """
 
+import errno
 import hashlib
 import hmac
 import os
@@ -94,6 +95,17 @@ class Seals:
 def attribute_of(number: int) -> bytes:
     """The attribute of a set of seals: `user.imbfs.hash`, `user.imbfs.hash.2`, …"""
     return SEAL if number == 1 else b"%s.%d" % (SEAL, number)
+
+
+def remove_seal(fd: int, attribute: bytes) -> bool:
+    """Whether the file had one. Raises OSError."""
+    try:
+        os.removexattr(fd, attribute)
+    except OSError as error:
+        if error.errno in (errno.ENODATA, errno.ENOTSUP):
+            return False
+        raise
+    return True
 
 
 def find_key(path: Path) -> bytes | None:

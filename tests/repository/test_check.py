@@ -228,7 +228,7 @@ def test_a_share_takes_the_oldest_and_no_more_than_it_needs(
     sizes: dict[bytes, int], data: st.DataObject
 ) -> None:
     stored = {PackId(name): size for name, size in sizes.items()}
-    times = {name: data.draw(st.integers(0, 5)) for name in stored}
+    times: dict[bytes, int] = {name: data.draw(st.integers(0, 5)) for name in stored}
     percent = data.draw(st.floats(0.1, 100))
     chosen = choose(stored, Share(percent), times)
     wanted = sum(stored.values()) * percent / 100

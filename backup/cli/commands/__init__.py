@@ -30,6 +30,7 @@ COMMANDS = {
     "prune": "free what no snapshot reaches",
     "leases": "show which processes read and write, or remove what a lost machine left",
     "check": "look for damage, and for the files that it reaches",
+    "scrub": "read the source again, and look for files that changed unseen",
     "repair": "rebuild what can be rebuilt, and heal what the source or another repository still has",
     "index": "rebuild the LMDB index, or show what it holds",
     "stats": "tell what the repository takes, and which snapshot how much of it",

@@ -1,12 +1,13 @@
 """Which packs are read, where not all are: a fixed part of them, or those that were not read for longest."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
-from backup.model.ids import PackId
+#: Names what is read: a pack, or a file of the source.
+Name = TypeVar("Name", bound=bytes)
 
 
 class Part(NamedTuple):
@@ -22,16 +23,14 @@ class Share(NamedTuple):
     percent: float
 
 
-def choose(
-    stored: Mapping[PackId, int], subset: Part | Share | None, read: Mapping[PackId, int]
-) -> list[PackId]:
+def choose(stored: Mapping[Name, int], subset: Part | Share | None, read: Mapping[bytes, int]) -> list[Name]:
     """The packs to read. `stored`: all, with sizes in bytes; `read`: when each was read last, in seconds."""
     if subset is None:
         return sorted(stored)
     if isinstance(subset, Part):
         return [pack for pack in sorted(stored) if int.from_bytes(pack[:8]) % subset.of == subset.number - 1]
     wanted = sum(stored.values()) * subset.percent / 100
-    chosen: list[PackId] = []
+    chosen: list[Name] = []
     for pack in sorted(stored, key=lambda pack: (read.get(pack, 0), pack)):
         if wanted <= 0:
             break
@@ -45,17 +44,17 @@ class ReadLog:
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
-        self.times: dict[PackId, int] = {}
+        self.times: dict[bytes, int] = {}
         with suppress(OSError):
             for line in path.read_text("ascii", "replace").splitlines() if path else ():
                 name, _, seconds = line.partition(" ")
                 with suppress(ValueError):
-                    self.times[PackId(bytes.fromhex(name))] = int(seconds)
+                    self.times[bytes.fromhex(name)] = int(seconds)
 
-    def note(self, pack: PackId, seconds: float) -> None:
+    def note(self, pack: bytes, seconds: float) -> None:
         self.times[pack] = int(seconds)
 
-    def save(self, stored: Mapping[PackId, int], notice: Callable[[str], None]) -> None:
+    def save(self, stored: Container[bytes], notice: Callable[[str], None]) -> None:
         """Keeps what is known of the packs that are stored. What prevents it is told."""
         if self._path is None:
             return
