@@ -43,3 +43,8 @@ def test_listing_snapshots_imports_nothing_of_backups_mounts_and_other_commands(
         "backup.cli.commands.snapshots"
     }
     assert found.isdisjoint({"backup.ops", "backup.views", "fusefs", "rich", "trio", "zfec"})
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_explains_itself(command: str, imbfs: Imbfs) -> None:
+    assert f"usage: imbfs {command}" in imbfs.run(command, "--help").text

@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--read-data", action="store_true", help="read every byte, not the structure alone")
     parser.add_argument(
         "--subset",
-        metavar="P%|N/M",
+        metavar="PERCENT|N/M",
         help="read so much only: those unread for longest, or the Nth of M parts",
     )
     add_metrics(parser)

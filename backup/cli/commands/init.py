@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--pack-size", metavar="N", default="16M", help="size of the files that data is kept in (16M)"
     )
     parser.add_argument(
-        "--parity", metavar="N%", default="0%", help="what is added to mend rotten bytes (0%%: nothing)"
+        "--parity", metavar="PERCENT", default="0%", help="what is added to mend rotten bytes (0%%: nothing)"
     )
 
 
