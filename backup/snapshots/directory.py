@@ -135,8 +135,9 @@ def lists_of(page: Page, position: int) -> list[ObjectId]:
 def decode_entry(page: Page, position: int, read: Read | None) -> Entry:
     """The entry with all of its parts; without a file's extents where `read` is None. Raises `Damaged`."""
     mode, uid, gid, nlink, size, m_s, c_s, m_ns, c_ns, ino, rdev = page.record(position)
-    object_id, _, extra, volume, flags = page.ref(position)
-    fields = dict(extra_fields(page.extra(position))) if extra else {}
+    object_id, start, extra, volume, flags = page.ref(position)
+    # Most entries have none, and are not worth a look at nothing; one outside of the page is damage still.
+    fields = dict(extra_fields(page.extra(position))) if extra or start > page.extra_size else {}
     users, groups = page.owner_names
     kind = stat.S_IFMT(mode)
     if kind not in KINDS or size > MAX_SIZE or m_ns >= NS or c_ns >= NS:
