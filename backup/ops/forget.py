@@ -140,7 +140,10 @@ def forget(repository: Repository, snapshots: Sequence[SnapshotId]) -> None:
     in between leaves a snapshot that stands, whole.
     """
     with storing():
-        bury(repository.storage, snapshots)
+        if not bury(repository.storage, snapshots):
+            repository.notice(
+                "there is no space to note what is forgotten: another machine may say that it has vanished"
+            )
         repository.index.drop_snapshots(snapshots)
         for snapshot in snapshots:
             try:

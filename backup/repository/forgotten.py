@@ -16,8 +16,12 @@ PREFIX = "forgotten"
 KEPT_NS = 366 * 86_400 * 1_000_000_000
 
 
-def bury(storage: Storage, snapshots: Iterable[SnapshotId]) -> None:
-    """Notes that these are meant to go. Call it before their manifests are removed. Raises OSError."""
+def bury(storage: Storage, snapshots: Iterable[SnapshotId]) -> bool:
+    """Notes that these are meant to go; False where there was no space for all. Raises OSError.
+
+    Call it before their manifests are removed.
+    """
+    noted = True
     for snapshot in snapshots:
         try:
             storage.put(f"{PREFIX}/{snapshot}", b"")
@@ -25,6 +29,8 @@ def bury(storage: Storage, snapshots: Iterable[SnapshotId]) -> None:
             # Forgetting is what makes space again: better a false alarm elsewhere than none of that.
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
+            noted = False
+    return noted
 
 
 def forgotten_snapshots(storage: Storage) -> set[SnapshotId]:
