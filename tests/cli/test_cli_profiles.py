@@ -271,7 +271,7 @@ def test_a_byte_order_mark_is_no_part_of_a_profile(profiles: Profiles, source: P
 def test_the_shell_completes_names_of_profiles(profiles: Profiles, source: Path, line: str) -> None:
     for name in ("home", "house", "other"):
         profiles.sound(name, [source])
-    lines = profiles.run("completion", "zsh", f"imbfs {line}").text.splitlines()
+    lines = profiles.run("completion", "zsh", line).text.splitlines()
     assert [each.rpartition("=")[2].strip() for each in lines] == ["words", "home", "house"]
 
 
