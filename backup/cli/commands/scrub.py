@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", metavar="NAME", help="compare with a snapshot of this host (this one)")
     parser.add_argument(
         "--subset",
-        metavar="P%|N/M",
+        metavar="PERCENT|N/M",
         help="read so much only: the files unread for longest, or the Nth of M parts",
     )
     add_namespace(parser)
