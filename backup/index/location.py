@@ -42,7 +42,12 @@ def _ours(root: Path) -> bool:
 def _in_the_way(path: Path, notice: Callable[[str], None]) -> bool:
     """Only a regular file of our own is opened: LMDB believes what it maps, and would follow a link."""
     for own in (path, path.with_name(path.name + "-lock")):
-        if is_own_file(own) is False:
+        try:
+            ours = is_own_file(own)
+        except PermissionError:
+            # A home that this user may not enter.
+            return True
+        if ours is False:
             if own.lstat().st_uid == os.geteuid():
                 notice(f"{own} is not a regular file, and the index is kept elsewhere: remove it")
             return True

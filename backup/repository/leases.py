@@ -10,13 +10,13 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Literal, NamedTuple, Self
+from typing import Literal, NamedTuple, Self, get_args
 
 import msgspec
 
 from backup.model.ids import SnapshotId
+from backup.model.process import Process, this_process
 from backup.repository.condemned import condemned_notes
-from backup.repository.process import Process, this_process
 from backup.snapshots.manifest import Snapshot
 from backup.storage import Storage
 
@@ -45,13 +45,28 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True):
         """For people: which process this is."""
         return f"{self.command} (process {self.process.pid} on {self.process.host})"
 
+    def relies_on(self, note: str) -> bool:
+        """Whether the process may count on packs that the note condemns, because it looked before."""
+        return self.kind == "writer" and note not in self.seen
+
+
+class HiddenLease(Lease, frozen=True, kw_only=True):
+    """One that this user may not read: it may rely on everything."""
+
+    def who(self) -> str:
+        return f"{self.command} of another user, whose lease this one may not read"
+
+    def relies_on(self, note: str) -> bool:
+        return True
+
 
 class HeldLease:
     """A lease of this process. Release it: what was written is no longer needed then, or a snapshot's."""
 
     def __init__(self, storage: Storage, lease: Lease) -> None:
         """Raises OSError."""
-        self.id = secrets.token_hex(16)
+        #: The kind is in the name: it counts for those as well who may not read the rest.
+        self.id = f"{secrets.token_hex(16)}.{lease.kind}"
         self.lease = lease
         self._storage = storage
         self._key = f"{PREFIX}/{self.id}"
@@ -194,12 +209,21 @@ def found_leases(storage: Storage, now: int) -> Iterator[FoundLease]:
 
 
 def _look(storage: Storage, key: str, now: int) -> FoundLease:
-    lease_id, data, beaten = key.rpartition("/")[2], storage.read(key), storage.modified(key)
+    lease_id, beaten = key.rpartition("/")[2], storage.modified(key)
     try:
-        lease = msgspec.json.decode(data, type=Lease)
+        lease = msgspec.json.decode(storage.read(key), type=Lease)
+    except PermissionError:
+        lease = _hidden(lease_id, beaten)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return FoundLease(lease_id, None, beaten, "ended")
     lives = lease.process.lives()
     if lives is not None:
         return FoundLease(lease_id, lease, beaten, "running" if lives else "ended")
     return FoundLease(lease_id, lease, beaten, "recent" if now - beaten <= EXPIRY_NS else "expired")
+
+
+def _hidden(lease_id: str, beaten: int) -> HiddenLease:
+    name = lease_id.rpartition(".")[2]
+    kind: Kind = next((kind for kind in get_args(Kind) if kind == name), "writer")
+    sign = datetime.fromtimestamp(beaten / 1e9, UTC).isoformat(timespec="seconds")
+    return HiddenLease(kind=kind, command=f"a {kind}", process=Process("", 0, 0, "", ""), since=sign)

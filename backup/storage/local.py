@@ -8,6 +8,9 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
+
+from backup.model.process import mark
 
 #: Where files are written before they have a key. What a crash leaves here is nobody's.
 STAGING = "tmp"
@@ -22,6 +25,7 @@ class LocalStorage:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._owner = owner_below(root)
         self._open: OrderedDict[str, _OpenFile] = OrderedDict()
         self._durable: set[Path] = set()
         self._lock = threading.Lock()
@@ -31,7 +35,7 @@ class LocalStorage:
         return os.access(self.root, os.W_OK | os.X_OK)
 
     def stage(self) -> "LocalStaged":
-        return LocalStaged(self.root, self._durable, self._let_go)
+        return LocalStaged(self.root, self._durable, self._let_go, self._owner)
 
     def put(self, key: str, data: bytes, *, durable: bool = True) -> None:
         staged = self.stage()
@@ -108,7 +112,7 @@ class LocalStorage:
             self._open.pop(new_key, None)
         old, new = self.root / key, self.root / new_key
         old.lstat()
-        make_directory(new.parent)
+        make_directory(new.parent, self._owner)
         os.replace(old, new)
         sync_directory(new.parent)
         sync_directory(old.parent)
@@ -131,17 +135,24 @@ class LocalStaged:
     """A temporary file, gathered in few large writes by the caller, synced before it is named."""
 
     def __init__(
-        self, root: Path, durable: set[Path], published: Callable[[str], None] = lambda _: None
+        self,
+        root: Path,
+        durable: set[Path],
+        published: Callable[[str], None] = lambda _: None,
+        owner: "Owner | None" = None,
     ) -> None:
         """`durable` are directories known to be so; those that files go to are added."""
         self._published = published
+        self._owner = owner
         self._root = root
         self._directories = durable
         refuse_links(root, root / STAGING)
-        make_directory(root / STAGING)
-        self._path = root / STAGING / secrets.token_hex(16)
+        make_directory(root / STAGING, owner)
+        self._path = root / STAGING / f"{secrets.token_hex(16)}.{mark()}"
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
         self._descriptor: int | None = os.open(self._path, flags, 0o400)
+        if owner is not None:
+            owner.take(self._descriptor)
 
     def append(self, data: bytes | memoryview) -> None:
         assert self._descriptor is not None
@@ -162,13 +173,13 @@ class LocalStaged:
         else:
             self._close()
             refuse_links(self._root, target.parent)
-            make_directory(target.parent)
+            make_directory(target.parent, self._owner)
             os.replace(self._path, target)
         self._published(key)
 
     def _require_directory(self, path: Path) -> None:
         """One that stands may be another process's, which was killed before it made it durable."""
-        make_directory(path)
+        make_directory(path, self._owner)
         if path not in self._directories:
             sync_directory(path.parent)
             self._directories.add(path)
@@ -184,6 +195,29 @@ class LocalStaged:
             self._descriptor = None
 
 
+class Owner(NamedTuple):
+    """Whom new files are given to."""
+
+    user: int
+    group: int
+
+    def take(self, descriptor: int) -> None:
+        # Only a wish: a file server may refuse it.
+        with contextlib.suppress(OSError):
+            os.fchown(descriptor, self.user, self.group)
+
+
+def owner_below(root: Path) -> Owner | None:
+    """Who gets what this process makes there: where root writes in a user's directory, that user, who could
+    read none of it otherwise. None: who makes it.
+    """
+    try:
+        status = root.stat()
+    except OSError:
+        return None
+    return Owner(status.st_uid, status.st_gid) if os.geteuid() == 0 != status.st_uid else None
+
+
 def refuse_links(root: Path, path: Path) -> None:
     """Raises OSError where a directory below `root`, on the way to `path`, is a link: what is written would
     go where the link leads."""
@@ -193,16 +227,29 @@ def refuse_links(root: Path, path: Path) -> None:
         path = path.parent
 
 
-def make_directory(path: Path) -> None:
+def make_directory(path: Path, owner: Owner | None = None) -> None:
     """Makes one directory, durably and for the owner alone, where it does not stand yet."""
     try:
         path.mkdir(mode=0o700)
     except FileExistsError:
         return
     except FileNotFoundError:
-        make_directory(path.parent)
+        make_directory(path.parent, owner)
         path.mkdir(mode=0o700, exist_ok=True)
+    if owner is not None:
+        _give_directory(path, owner)
     sync_directory(path.parent)
+
+
+def _give_directory(path: Path, owner: Owner) -> None:
+    """Only an empty one: whom it goes to may have put another of root's in its place meanwhile."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            if os.fstat(descriptor).st_uid == os.geteuid() and not os.listdir(descriptor):
+                owner.take(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def sync_directory(path: Path) -> None:

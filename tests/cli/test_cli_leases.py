@@ -1,13 +1,14 @@
 """`imbfs leases`: who reads and writes, and what a machine that was lost has left."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support.check import BUSY, FAILED
-from tests.support.imbfs import Imbfs
+from tests.support.imbfs import ORDINARY_USER, Imbfs
 
 HOURS = 3600
 
@@ -80,3 +81,47 @@ def test_what_names_no_lease_or_several_removes_nothing(
     result = copied.run("leases", "--remove", text, check=False)
     assert result.code == FAILED
     assert len(leases(copied)) == 2
+
+
+@pytest.fixture
+def theirs(open_path: Path, mark: str, ordinary_user: int) -> Imbfs:
+    """The repository of an ordinary user, where root has backed up as well."""
+    imbfs = Imbfs(open_path, mark)
+    source = open_path / "source"
+    source.mkdir()
+    (source / "one").write_bytes(os.urandom(100_000))
+    os.chown(open_path, ORDINARY_USER, ORDINARY_USER)
+    imbfs.run("init", user=ORDINARY_USER)
+    imbfs.run("backup", source, user=ORDINARY_USER)
+    (source / "two").write_bytes(os.urandom(100_000))
+    imbfs.run("backup", source)
+    return imbfs
+
+
+def test_what_root_stores_in_a_users_repository_is_the_users(theirs: Imbfs) -> None:
+    files = [path for path in theirs.repository.rglob("*") if "index.lmdb" not in path.name]
+    assert {(path.stat().st_uid, path.stat().st_gid) for path in files} == {(ORDINARY_USER, ORDINARY_USER)}
+    theirs.run("forget", "latest~1", user=ORDINARY_USER)
+    theirs.run("prune", "--max-unused", "0", user=ORDINARY_USER)
+    theirs.run("check", "--read-data", user=ORDINARY_USER)
+    assert len(theirs.run("cat", "latest:two", user=ORDINARY_USER).stdout) == 100_000
+
+
+def test_prune_takes_nothing_from_a_process_whose_lease_it_may_not_read(theirs: Imbfs) -> None:
+    hidden = theirs.repository / "leases" / f"{'ab' * 16}.reader"
+    hidden.write_text("{}")
+    hidden.chmod(0o400)
+    theirs.run("forget", "latest~1", user=ORDINARY_USER)
+    waiting = theirs.run("--json", "prune", "--max-unused", "0", user=ORDINARY_USER).json()
+    assert (waiting["packs_removed"], waiting["packs_waiting"] > 0) == (0, True)
+    assert "another user" in waiting["waiting_for"][0]
+    assert "may not be read" in theirs.run("leases", user=ORDINARY_USER).text
+    theirs.run("leases", "--remove", "ab", user=ORDINARY_USER)
+    assert theirs.run("--json", "prune", user=ORDINARY_USER).json()["packs_removed"] > 0
+    theirs.run("check", "--read-data", user=ORDINARY_USER)
+
+
+def test_a_cache_that_may_not_be_entered_is_not_needed(theirs: Imbfs, tmp_path: Path) -> None:
+    """The index lies in the repository."""
+    env = {"XDG_CACHE_HOME": str(tmp_path)}
+    assert theirs.run("snapshots", user=ORDINARY_USER, env=env).text.count("\n") == 3

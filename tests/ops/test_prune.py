@@ -10,12 +10,12 @@ import pytest
 
 from backup.model.errors import Damaged, ImbfsError, RepositoryBusy
 from backup.model.ids import ObjectId, SnapshotId
+from backup.model.process import this_process
 from backup.ops.check import check
 from backup.ops.prune import Plan, PruneOptions, PruneSummary, prune
 from backup.repository import Repository, Writer
 from backup.repository.condemned import condemned_notes
 from backup.repository.leases import take_lease
-from backup.repository.process import this_process
 from backup.snapshots.manifest import Labels, manifest_key
 from backup.snapshots.tree import STAT, Row
 from backup.snapshots.tree_writer import write_tree

@@ -8,24 +8,34 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from backup.model.process import Process, this_process
 from backup.repository.condemned import condemn, condemned_notes, remove_note
 from backup.repository.leases import (
     EXPIRY_NS,
     PREFIX,
     HeldLease,
+    Kind,
     Lease,
     living_leases,
     remove_dead_leases,
     take_lease,
 )
-from backup.repository.process import Process, this_process
+from backup.repository.strays import remove_strays
 from backup.storage import LocalStorage, MemoryStorage
 
 #: Prints which process it is.
 TELL = """
 import msgspec
-from backup.repository.process import this_process
+from backup.model.process import this_process
 print(msgspec.json.encode(this_process()).decode())
+"""
+#: Begins to write a file, tells its name, and ends.
+STAGE = """
+import os, sys
+from pathlib import Path
+from backup.storage import LocalStorage
+LocalStorage(Path(sys.argv[1])).stage().append(b"some")
+print(*[name for name in os.listdir(Path(sys.argv[1], "tmp")) if f".{os.getpid()}." in name])
 """
 HOUR = 3600 * 10**9
 
@@ -160,3 +170,47 @@ def test_a_note_condemns_until_it_is_removed(storage: Clocked) -> None:
 def test_a_note_that_is_none_condemns_nothing(storage: Clocked, data: bytes) -> None:
     storage.put("condemned/aa", data)
     assert condemned_notes(storage) == {"aa": frozenset()}
+
+
+class Closed(Clocked):
+    """Whose leases are another user's: they may be listed, not read."""
+
+    closed = False
+    age = 0
+
+    def read(self, key: str, offset: int = 0, size: int | None = None) -> bytes:
+        if self.closed:
+            raise PermissionError(key)
+        return super().read(key, offset, size)
+
+    def modified(self, key: str) -> int:
+        return self.now - self.age
+
+
+@pytest.mark.parametrize("kind", ["writer", "reader", "prune"])
+def test_a_lease_that_may_not_be_read_relies_on_everything_for_hours(kind: Kind) -> None:
+    storage = Closed()
+    held = take_lease(storage, kind, "backup", ["seen"])
+    storage.closed, storage.age = True, EXPIRY_NS
+    lease = living_leases(storage, storage.now)[held.id]
+    assert (lease.kind, lease.relies_on("seen"), "another user" in lease.who()) == (kind, True, True)
+    storage.age += 1
+    assert remove_dead_leases(storage, storage.now) == {}
+    assert storage.files == {}
+
+
+def test_what_a_process_that_has_ended_was_writing_goes_at_once(tmp_path: Path) -> None:
+    storage = LocalStorage(tmp_path)
+    mine = storage.stage()
+    child = subprocess.run([sys.executable, "-c", STAGE, tmp_path], stdout=subprocess.PIPE, check=True)
+    theirs = tmp_path / "tmp" / child.stdout.decode().strip()
+    other = theirs.with_name(theirs.name[:-16] + "0" * 16)
+    other.write_bytes(b"of another machine")
+    unmarked = tmp_path / "tmp" / "of another program"
+    unmarked.write_bytes(b"")
+    remove_strays(storage, other.stat().st_mtime_ns)
+    assert not theirs.exists()
+    assert len(list((tmp_path / "tmp").iterdir())) == 3
+    mine.publish("key")
+    remove_strays(storage, other.stat().st_mtime_ns + EXPIRY_NS + HOUR)
+    assert list((tmp_path / "tmp").iterdir()) == []

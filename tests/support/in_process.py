@@ -39,7 +39,7 @@ class InProcess:
         handler = signal.getsignal(signal.SIGTERM)
         run = next(_RUNS)
         with (
-            mock.patch("backup.repository.process.start_ticks", return_value=run),
+            mock.patch("backup.model.process.start_ticks", return_value=run),
             mock.patch.dict(os.environ, environment),
             mock.patch.multiple(sys, stdout=stdout, stderr=stderr),
         ):

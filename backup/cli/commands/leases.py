@@ -23,6 +23,8 @@ _STATES = {
     "recent": "on another machine",
     "expired": "on another machine, expired",
 }
+#: Of another user's.
+_HIDDEN = {"recent": "may not be read", "expired": "may not be read, expired"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -70,9 +72,13 @@ def _remove(repository: "Repository", chosen: "list[FoundLease]") -> None:
 
 
 def _row(found: "FoundLease") -> tuple[str, ...]:
+    from backup.repository.leases import HiddenLease
+
     lease, sign = found.lease, _time(found.beaten)[:19].replace("T", " ")
     if lease is None:
         return found.id[:SHORT_ID], "?", "?", "?", "?", sign, "damaged, counts for nothing", ""
+    if isinstance(lease, HiddenLease):
+        return found.id[:SHORT_ID], f"({lease.kind})", "?", "?", "?", sign, _HIDDEN[found.state], ""
     snapshots = " ".join(snapshot[:SHORT_ID] for snapshot in lease.snapshots)
     return (
         found.id[:SHORT_ID],
@@ -95,10 +101,13 @@ def _since(found: "FoundLease") -> str:
 
 
 def _record(found: "FoundLease") -> dict[str, Any]:
-    lease = found.lease
+    from backup.repository.leases import HiddenLease
+
+    kind = found.lease and found.lease.kind
+    lease = None if isinstance(found.lease, HiddenLease) else found.lease
     return {
         "id": found.id,
-        "kind": lease and lease.kind,
+        "kind": kind,
         "command": lease and lease.command,
         "host": lease and lease.process.host,
         "process": lease and lease.process.pid,

@@ -45,7 +45,7 @@ class Sweep:
         for note, packs in notes.items():
             if not packs.isdisjoint(rescued):
                 condemn(storage, packs - rescued, note)
-            unseen = {name: lease for name, lease in living.items() if relies_on(lease, note)}
+            unseen = {name: lease for name, lease in living.items() if lease.relies_on(note)}
             if unseen:
                 self.waiting.update(unseen)
                 self.left |= packs - rescued
@@ -71,8 +71,3 @@ class Sweep:
     def _require_lease(self) -> None:
         if not self._lease.stands():
             raise ImbfsError("prune was suspended for hours, and another one may have begun: run it again")
-
-
-def relies_on(lease: Lease, note: str) -> bool:
-    """Whether the process may count on packs that the note condemns, because it looked before."""
-    return lease.kind == "writer" and note not in lease.seen

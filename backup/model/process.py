@@ -1,8 +1,11 @@
-"""Which process wrote a lease, and whether it still runs."""
+"""Which process wrote a lease or a temporary file, and whether it still runs."""
 
 import os
+import re
 import socket
 from contextlib import suppress
+from functools import lru_cache
+from hashlib import blake2b
 
 import msgspec
 
@@ -28,6 +31,29 @@ class Process(msgspec.Struct, frozen=True):
 def this_process() -> Process:
     pid = os.getpid()
     return Process(socket.gethostname(), pid, start_ticks(pid) or 0, _boot(), _namespace())
+
+
+def mark() -> str:
+    """This process as a part of a file's name: number, start, and the place where the number counts."""
+    return _mark(os.getpid())
+
+
+@lru_cache(maxsize=1)
+def _mark(pid: int) -> str:
+    return f"{pid}.{start_ticks(pid) or 0}.{_place()}"
+
+
+def marked_process_has_ended(name: str) -> bool:
+    """Whether the process whose mark ends a file's name has; False where this machine cannot tell."""
+    found = re.search(r"\.([0-9]+)\.([0-9]+)\.([0-9a-f]{16})$", name)
+    if found is None or found[3] != _place():
+        return False
+    return start_ticks(int(found[1])) != int(found[2])
+
+
+@lru_cache(maxsize=1)
+def _place() -> str:
+    return blake2b(f"{_boot()} {_namespace()}".encode(), digest_size=8).hexdigest()
 
 
 def _boot() -> str:
