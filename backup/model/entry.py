@@ -20,6 +20,9 @@ KINDS: dict[int, Kind] = {
     stat.S_IFCHR: "char",
 }
 
+#: How messages name a kind, where its own word is short for one.
+KIND_NOUNS = {"dir": "directory", "fifo": "FIFO", "block": "block device", "char": "character device"}
+
 #: The entry could not be read this time; what is here comes from the parent, or is metadata alone.
 FLAG_CARRIED = 1
 #: The file changed while it was read, and changed again when it was read once more.
@@ -67,6 +70,11 @@ class Entry(NamedTuple):
     @property
     def kind(self) -> Kind:
         return KINDS[stat.S_IFMT(self.mode)]
+
+    @property
+    def kind_noun(self) -> str:
+        """The kind as a message for people names it."""
+        return KIND_NOUNS.get(self.kind, self.kind)
 
     @property
     def link_group(self) -> tuple[int, int] | None:

@@ -186,8 +186,8 @@ def _present_sources(repository: Repository, paths: list[bytes], host: str) -> S
     gone = [path for path in sources.paths if not os.path.lexists(path)]
     if not gone or find_parent(repository, sources, host) is not None:
         return sources
-    rest = plan_sources(path for path in paths if path not in gone)
-    return rest._replace(missing=[*sources.missing, *gone], notices=sources.notices)
+    rest = plan_sources(path for path in sources.paths if path not in gone)
+    return rest._replace(missing=[*sources.missing, *gone], notices=sources.notices, nested=sources.nested)
 
 
 def _tell_nested(repository: Repository, sources: Sources, rules: Rules, monitor: Monitor) -> None:

@@ -69,7 +69,9 @@ def directory_spot(repository: Repository, snapshot: Snapshot, path: bytes) -> S
     entry, parts = find_entry(snapshot, path, repository.tree)
     if entry.tree is None:
         if not stat.S_ISREG(entry.mode):
-            raise NotFound(f"{path.decode(errors='backslashreplace')} is a {entry.kind}: name a directory")
+            raise NotFound(
+                f"{path.decode(errors='backslashreplace')} is a {entry.kind_noun}: name a directory"
+            )
         parts = parts[:-1]
     spot = find_spot(snapshot.root, parts, repository.tree)
     assert spot is not None, "an entry was found there"

@@ -201,6 +201,14 @@ def test_a_missing_source_among_others_is_reported(ready: Imbfs, source: Path, m
     assert_no_traceback(result)
 
 
+def test_a_missing_source_named_from_here_is_told_once_and_no_source_of_the_snapshot(
+    ready: Imbfs, source: Path
+) -> None:
+    result = ready.run("--json", "backup", source.name, "gone", check=False)
+    assert (result.code, result.errors.count("gone"), result.json()["errors"]) == (IN_PART, 1, 1)
+    assert ready.snapshots()[-1]["paths"] == [str(source)]
+
+
 def test_a_source_that_went_missing_is_never_taken_for_deleted(ready: Imbfs, tmp_path: Path) -> None:
     for name in ("disk", "desk"):
         (tmp_path / name).mkdir()

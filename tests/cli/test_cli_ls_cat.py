@@ -53,6 +53,10 @@ def test_cat_of_what_is_no_file_is_exit_1(copied: Imbfs, path: str) -> None:
     assert_clear_error(copied.run("cat", f"latest:{path}", check=False), FAILED)
 
 
+def test_cat_of_a_directory_says_so_in_whole_words(copied: Imbfs) -> None:
+    assert "sub is a directory: name a file" in copied.run("cat", "latest:sub", check=False).errors
+
+
 def test_cat_without_a_path_says_what_is_missing(copied: Imbfs) -> None:
     result = copied.run("cat", "latest", check=False)
     assert result.code in (1, 2), result

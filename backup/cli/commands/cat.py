@@ -33,7 +33,7 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
         reading.show([snapshot])
         entry, _ = find_entry(snapshot, path, repository.tree)
         if entry.kind != "file":
-            raise NotFound(f"{os.fsdecode(path) or 'the root'} is a {entry.kind}: name a file")
+            raise NotFound(f"{os.fsdecode(path) or 'the root'} is a {entry.kind_noun}: name a file")
         start = 0
         for extent in entry.extents:
             if extent.chunk is None:

@@ -42,7 +42,7 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
         snapshot, path = find_target(context, repository, (source or ["latest"])[0], arguments)
         entry, parts = find_entry(snapshot, path, repository.tree)
         if entry.tree is None:
-            raise NotFound(f"{source[0]} is a {entry.kind}: a mirror is of a directory")
+            raise NotFound(f"{source[0]} is a {entry.kind_noun}: a mirror is of a directory")
         protected = frozenset({repository_identity(repository)})
         options = MirrorOptions(
             RestoreOptions(dry_run=arguments.dry_run, verify=arguments.verify, protected=protected),

@@ -40,7 +40,7 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
         snapshot, path = find_target(context, repository, arguments.target, arguments)
         top, parts = find_entry(snapshot, path, repository.tree)
         if top.tree is None:
-            raise NotFound(f"{os.fsdecode(path)} is a {top.kind}: name a directory")
+            raise NotFound(f"{os.fsdecode(path)} is a {top.kind_noun}: name a directory")
         drawing = _Drawing(context, repository, arguments)
         if context.json:
             drawing.show_json(top, b"/".join(parts))
