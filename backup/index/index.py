@@ -5,13 +5,13 @@ objects), `segments` (segment → its packs' numbers), `trees` (tree → its byt
 seen), `meta`. `docs/format.md`, "Index".
 """
 
-import struct
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from backup.index.file import TAIL, DamagedFile, IndexFile, Notice
+from backup.index.file import TAIL, IndexFile, Notice
+from backup.index.rows import NUMBER, PLACE, drop_segments, encode_place, number_of
 from backup.model.errors import Damaged
 from backup.model.ids import ID_SIZE, ObjectId, PackId, SegmentId, SnapshotId
 from backup.objects.block import compress, decompress
@@ -25,11 +25,6 @@ if TYPE_CHECKING:
 SCHEMA = b"imbfs index 4"
 #: LMDB takes a page again only two transactions after the one that freed it.
 SETTLING = 3
-_PLACE = struct.Struct("<IIIIIIB")
-_NUMBER = struct.Struct(">I")
-#: Number of a pack, count of its objects.
-_COUNTED = struct.Struct(">II")
-
 TABLES = ("meta", "numbers", "objects", "packs", "segments", "snapshots", "trees")
 #: A longer tree is read from its pack. A longer value is damage.
 MAX_TREE = TAIL - (1 << 20)
@@ -103,13 +98,13 @@ class Index:
 
     def place(self, object_id: ObjectId) -> Place | None:
         """Where the object is; None where no pack of a standing segment holds it."""
-        row = self._get("objects", object_id, _PLACE.size)
+        row = self._get("objects", object_id, PLACE.size)
         return None if row is None else self._place(row)
 
     def _place(self, row: bytes | memoryview) -> Place | None:
-        if len(row) != _PLACE.size:
+        if len(row) != PLACE.size:
             return None
-        number, block_offset, block_size, plain, offset, length, codec = _PLACE.unpack(row)
+        number, block_offset, block_size, plain, offset, length, codec = PLACE.unpack(row)
         pack = self._pack(number)
         if pack is None:
             return None
@@ -120,7 +115,7 @@ class Index:
             self._seen, self._pack_of = self.replaced, {}
         found = self._pack_of.get(number)
         if found is None:
-            pack = self._get("packs", _NUMBER.pack(number), ID_SIZE)
+            pack = self._get("packs", NUMBER.pack(number), ID_SIZE)
             if pack is None or len(pack) != ID_SIZE:
                 return None
             found = self._pack_of[number] = PackId(pack)
@@ -140,7 +135,7 @@ class Index:
             lambda txn, tables: [
                 (ObjectId(bytes(key)), bytes(row))
                 for key, row in txn.cursor(tables["objects"]).getmulti(asked)
-                if len(row) == _PLACE.size
+                if len(row) == PLACE.size
             ]
         )
         return {name: place for name, row in rows if (place := self._place(row))}
@@ -152,7 +147,7 @@ class Index:
             lambda txn, tables: [
                 (ObjectId(bytes(key)), int.from_bytes(row[:4], "little"))
                 for key, row in txn.cursor(tables["objects"]).getmulti(asked)
-                if len(row) == _PLACE.size
+                if len(row) == PLACE.size
             ]
         )
         return {name: pack for name, number in rows if (pack := self._pack(number))}
@@ -224,10 +219,10 @@ class Index:
             numbers: list[bytes] = []
             rows: list[tuple[bytes, bytes]] = []
             for pack in packs:
-                number, known = _number_of(txn, tables, pack)
+                number, known = number_of(txn, tables, pack)
                 if not known:
-                    rows += [(name, _row(number, place)) for name, place in places(pack)]
-                numbers.append(_NUMBER.pack(number))
+                    rows += [(name, encode_place(number, place)) for name, place in places(pack)]
+                numbers.append(NUMBER.pack(number))
             with txn.cursor(tables["objects"]) as cursor:
                 cursor.putmulti(sorted(rows), overwrite=True)
             with txn.cursor(tables["trees"]) as cursor:
@@ -249,7 +244,7 @@ class Index:
         """
         if self.segments() <= standing:
             return False
-        self._file.write(partial(_drop_segments, standing, listed))
+        self._file.write(partial(drop_segments, standing, listed))
         return True
 
     # Snapshots seen, so that a manifest that vanishes is noticed
@@ -316,93 +311,5 @@ def _rows_of_trees(trees: Iterable[tuple[ObjectId, bytes]]) -> list[tuple[Object
     return sorted(row for row in rows if len(row[1]) <= MAX_TREE)
 
 
-def _number_of(txn: "lmdb.Transaction[bytes]", tables: "Tables", pack: PackRecord) -> tuple[int, bool]:
-    """The number that the pack has, or gets, and whether it had one."""
-    known = txn.get(pack.id, db=tables["numbers"])
-    if known is not None and len(known) == _COUNTED.size:
-        return int(_COUNTED.unpack(known)[0]), True
-    value = txn.get(b"next", db=tables["meta"], default=bytes(_NUMBER.size))
-    if len(value) != _NUMBER.size or txn.get(value, db=tables["packs"]) is not None:
-        raise DamagedFile("its number of packs is wrong")
-    number = int(_NUMBER.unpack(value)[0])
-    txn.put(_NUMBER.pack(number), pack.id, db=tables["packs"])
-    txn.put(
-        pack.id,
-        _COUNTED.pack(number, sum(len(block.objects) for block in pack.blocks)),
-        db=tables["numbers"],
-    )
-    txn.put(b"next", _NUMBER.pack(number + 1), db=tables["meta"])
-    return number, False
-
-
-def _drop_segments(
-    standing: set[SegmentId],
-    listed: Callable[[], Iterable[PackRecord]],
-    txn: "lmdb.Transaction[bytes]",
-    tables: "Tables",
-) -> None:
-    """In one transaction: nobody is to see an object missing that a pack still holds."""
-    kept: set[bytes] = set()
-    gone: set[bytes] = set()
-    vanished = []
-    for segment, row in txn.cursor(tables["segments"]):
-        (kept if segment in standing else gone).update(
-            row[at : at + _NUMBER.size] for at in range(0, len(row), _NUMBER.size)
-        )
-        if segment not in standing:
-            vanished.append(segment)
-    for segment in vanished:
-        txn.delete(segment, db=tables["segments"])
-    gone -= kept
-    if gone:
-        _drop_packs(gone, txn, tables)
-        _restore_places(listed, txn, tables)
-
-
-def _drop_packs(numbers: set[bytes], txn: "lmdb.Transaction[bytes]", tables: "Tables") -> None:
-    """With all objects whose place is in one of them, and their trees."""
-    for number in numbers:
-        pack = txn.get(number, db=tables["packs"])
-        txn.delete(number, db=tables["packs"])
-        if pack is not None:
-            txn.delete(pack, db=tables["numbers"])
-    # A place has its number in another order of bytes.
-    marks = {number[::-1] for number in numbers}
-    names = [name for name, row in txn.cursor(tables["objects"]) if row[: _NUMBER.size] in marks]
-    for name in names:
-        txn.delete(name, db=tables["objects"])
-        txn.delete(name, db=tables["trees"])
-
-
-def _restore_places(
-    listed: Callable[[], Iterable[PackRecord]], txn: "lmdb.Transaction[bytes]", tables: "Tables"
-) -> None:
-    """Where packs hold more objects than there are places, one that went may have had another copy."""
-    held = sum(
-        _COUNTED.unpack(row)[1] for _, row in txn.cursor(tables["numbers"]) if len(row) == _COUNTED.size
-    )
-    if held == txn.stat(tables["objects"])["entries"]:
-        return
-    for pack in listed():
-        known = txn.get(pack.id, db=tables["numbers"])
-        if known is not None and len(known) == _COUNTED.size:
-            number = _COUNTED.unpack(known)[0]
-            rows = sorted((name, _row(number, place)) for name, place in places(pack))
-            with txn.cursor(tables["objects"]) as cursor:
-                cursor.putmulti(rows, overwrite=False)
-
-
 def _put_settled(mark: bytes, txn: "lmdb.Transaction[bytes]", tables: "Tables") -> None:
     txn.put(b"settled", mark, db=tables["meta"])
-
-
-def _row(number: int, place: Place) -> bytes:
-    return _PLACE.pack(
-        number,
-        place.block_offset,
-        place.block_size,
-        place.plain,
-        place.offset,
-        place.length,
-        place.codec,
-    )

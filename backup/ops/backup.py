@@ -11,8 +11,9 @@ import msgspec
 
 from backup import __version__
 from backup.model.errors import ImbfsError, Stopped
-from backup.model.ids import ObjectId, PackId, SnapshotId
+from backup.model.ids import ObjectId, SnapshotId
 from backup.model.text import to_name
+from backup.ops.storing.dry_writer import DryWriter
 from backup.ops.storing.intake import Intake
 from backup.ops.storing.monitor import Counts, Monitor
 from backup.ops.storing.pace import Pace, PacedMonitor
@@ -94,7 +95,7 @@ def backup(
 
 def _backup(
     repository: Repository,
-    writer: "Writer | DryWriter",
+    writer: Writer | DryWriter,
     paths: list[bytes],
     options: BackupOptions,
     monitor: Monitor,
@@ -125,7 +126,7 @@ def _backup(
 
 def conclude(
     repository: Repository,
-    writer: "Writer | DryWriter",
+    writer: Writer | DryWriter,
     sources: Sources,
     options: BackupOptions,
     parent: Snapshot | None,
@@ -150,7 +151,7 @@ def _default_workers() -> int:
     return min(len(os.sched_getaffinity(0)), MOST_USEFUL_WORKERS)
 
 
-def _run(walk: Walk, writer: "Writer | DryWriter", sources: Sources, parent: Snapshot | None) -> ObjectId:
+def _run(walk: Walk, writer: Writer | DryWriter, sources: Sources, parent: Snapshot | None) -> ObjectId:
     try:
         root = walk.run(sources, None if parent is None else parent.root)
     except Stopped:
@@ -220,7 +221,7 @@ def last_figures(repository: Repository, paths: list[bytes], options: BackupOpti
 
 def open_walk(
     repository: Repository,
-    writer: "Writer | DryWriter",
+    writer: Writer | DryWriter,
     parent: Snapshot | None,
     options: BackupOptions,
     started: int,
@@ -232,7 +233,7 @@ def open_walk(
         started_ns=started,
         parent_started_ns=0 if parent is None else parent.body.started_ns,
         read_all=options.read_all,
-        distrust=bool(writer.condemned) or repository.lacks_something(),
+        distrust=bool(writer.condemned) or repository.lookup.lacks_something(),
         skip=own_directories(repository),
         rules=options.rules,
         ignore_ctime=options.ignore_ctime,
@@ -263,7 +264,7 @@ def own_directories(repository: Repository) -> frozenset[Identity]:
     return frozenset({repository_identity(repository), (status.st_dev, status.st_ino)})
 
 
-def _statistics(counts: Counts, writer: "Writer | DryWriter", seconds: float) -> Statistics:
+def _statistics(counts: Counts, writer: Writer | DryWriter, seconds: float) -> Statistics:
     return Statistics(
         files=counts.files,
         bytes=counts.bytes,
@@ -306,45 +307,3 @@ def _body(
         config=msgspec.to_builtins(repository.config),
         rules=record(options.rules),
     )
-
-
-class DryWriter:
-    """Takes what a backup would store, names it, and stores nothing."""
-
-    def __init__(self, repository: Repository) -> None:
-        self._repository = repository
-        self._new: set[ObjectId] = set()
-        self.condemned = frozenset[PackId]()
-        self.bytes_added = 0
-        self.bytes_stored = 0
-
-    def claim(self, objects: list[tuple[ObjectId, int]]) -> list[int]:
-        """None is to be stored: what would be is counted."""
-        for name, length in objects:
-            if not self.has(name):
-                self._new.add(name)
-                self.bytes_added += length
-        return []
-
-    def append(self, block: memoryview, objects: list[tuple[ObjectId, int]]) -> None:
-        raise AssertionError("nothing was claimed")
-
-    def store_tree(self, data: bytes) -> ObjectId:
-        object_id = self._repository.name(data)
-        self.claim([(object_id, len(data))])
-        return object_id
-
-    def has(self, object_id: ObjectId) -> bool:
-        return object_id in self._new or self._repository.index.place(object_id) is not None
-
-    def distrust_trees(self) -> None:
-        """Nothing is stored anew."""
-
-    def finish(self) -> None:
-        """Nothing waits."""
-
-    def discard(self) -> None:
-        """Nothing was written."""
-
-    def close(self) -> None:
-        """Nothing is held."""

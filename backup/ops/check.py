@@ -56,9 +56,9 @@ def _check(
     clock: Callable[[], float],
 ) -> Report:
     report = Report()
-    repository.sync_index()
+    repository.lookup.sync()
     condemned = frozenset[PackId]().union(*condemned_notes(repository.storage).values())
-    stored = {pack: size for pack, size in repository.stored_packs() if pack not in condemned}
+    stored = {pack: size for pack, size in repository.inventory.packs() if pack not in condemned}
     history = ReadLog(log)
     to_read = choose(stored, subset, history.times) if read_data else []
     try:

@@ -22,8 +22,9 @@ from backup.repository import Repository
 from backup.repository.condemned import condemn, condemned_notes
 from backup.repository.forgotten import remove_old_tombstones
 from backup.repository.leases import HeldLease, Lease, living_leases, remove_dead_leases, take_lease
+from backup.repository.segments import write_segments
 from backup.repository.strays import remove_strays
-from backup.repository.writer import storing, write_segments
+from backup.repository.writer import storing
 
 __all__ = ["Monitor", "Plan", "PruneOptions", "PruneSummary", "prune"]
 
@@ -82,7 +83,7 @@ def prune(repository: Repository, options: PruneOptions, monitor: Monitor) -> Pr
     summary = pruning.summary(time.monotonic() - started)
     # All the names have been in memory for long enough.
     del pruning
-    repository.sync_index()
+    repository.lookup.sync()
     return summary
 
 
@@ -150,7 +151,7 @@ class _Pruning:
         needed = {pack.id for pack in self.plan.kept if pack.used_objects} - self._young
         unlisted = {pack.id for pack in self._survey.packs if not pack.listed} & needed
         if unlisted:
-            packs = self._repository.unlisted_packs()
+            packs = self._repository.lookup.unlisted_packs()
             write_segments(self._repository, [pack for pack in packs if pack.id in unlisted])
 
     def summary(self, seconds: float) -> PruneSummary:
@@ -172,4 +173,4 @@ def _young(repository: Repository, living: list[Lease]) -> frozenset[PackId]:
     begun = [datetime.fromisoformat(lease.since).timestamp() for lease in living if lease.kind == "writer"]
     if not begun:
         return frozenset()
-    return frozenset(repository.packs_since(int((min(begun) - CLOCKS) * 1e9)))
+    return frozenset(repository.inventory.packs_since(int((min(begun) - CLOCKS) * 1e9)))

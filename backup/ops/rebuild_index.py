@@ -9,7 +9,7 @@ def rebuild_index(repository: Repository) -> None:
     Packs that no segment lists get one, where the repository may be written.
     """
     repository.index.recreate()
-    repository.sync_index()
+    repository.lookup.sync()
     repository.index.note_snapshots(repository.catalogue.ids())
     if repository.storage.writable:
         writer = Writer(repository, "index rebuild")

@@ -13,9 +13,10 @@ from backup.ops.repairing.plan import Plan
 from backup.ops.repairing.planning import make_plan
 from backup.repository import Repository
 from backup.repository.config import KEY, encode_config
+from backup.repository.layout import QUARANTINE
 from backup.repository.leases import living_leases, take_lease
 from backup.repository.recovery import find_config
-from backup.repository.repository import QUARANTINE, Notice
+from backup.repository.repository import Notice
 from backup.repository.writer import storing
 
 
@@ -52,7 +53,7 @@ def repair(
         if not dry_run:
             repository.require_writable()
         with nullcontext() if dry_run else _no_prune(repository):
-            repository.examine_index()
+            repository.lookup.examine(repository.name)
             plan = make_plan(repository, other, sources, monitor)
             plan.config = wrong
             if dry_run:

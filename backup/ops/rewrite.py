@@ -11,7 +11,7 @@ import msgspec
 from backup import __version__
 from backup.model.errors import Damaged, NotFound
 from backup.model.ids import SHORT_ID, ObjectId, SnapshotId
-from backup.ops.backup import DryWriter
+from backup.ops.storing.dry_writer import DryWriter
 from backup.repository import Repository, Writer
 from backup.repository.leases import take_writer_lease
 from backup.repository.writer import storing

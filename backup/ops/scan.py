@@ -6,7 +6,8 @@ from functools import partial
 from typing import NamedTuple
 
 from backup.model.ids import ObjectId
-from backup.ops.backup import BackupOptions, DryWriter, open_walk
+from backup.ops.backup import BackupOptions, open_walk
+from backup.ops.storing.dry_writer import DryWriter
 from backup.ops.storing.glance import Glance
 from backup.ops.storing.intake import Intake
 from backup.ops.storing.monitor import Counts, Monitor

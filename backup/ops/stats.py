@@ -56,7 +56,7 @@ def stats(repository: Repository) -> Stats:
     reach = Reach(repository.tree)
     reach.add([snapshot.root for snapshot in snapshots])
     count = _Count(reach)
-    packs = dict(repository.stored_packs())
+    packs = dict(repository.inventory.packs())
     for name, place in _places(repository):
         if place.pack in packs:
             count.add(name, place)
@@ -102,6 +102,6 @@ def _places(repository: Repository) -> Iterator[tuple[ObjectId, Place]]:
     names = repository.index.objects()
     while batch := list(islice(names, BATCH)):
         yield from repository.index.places(batch).items()
-    unlisted = repository.unlisted()
+    unlisted = repository.lookup.unlisted()
     listed = repository.index.places(unlisted)
     yield from ((name, place) for name, place in unlisted.items() if name not in listed)

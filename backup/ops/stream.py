@@ -8,7 +8,8 @@ from collections.abc import Callable
 from backup.model.errors import Stopped, UsageError
 from backup.model.ids import ObjectId
 from backup.objects.chunker import Chunker
-from backup.ops.backup import BackupOptions, BackupResult, DryWriter, conclude, find_parent
+from backup.ops.backup import BackupOptions, BackupResult, conclude, find_parent
+from backup.ops.storing.dry_writer import DryWriter
 from backup.ops.storing.intake import append_blocks
 from backup.ops.storing.monitor import Counts, Monitor
 from backup.ops.storing.pace import Pace, PacedMonitor

@@ -10,7 +10,7 @@ import msgspec
 from backup.model.errors import Damaged, ImbfsError
 from backup.objects.hashing import HASH_NAMES, name_of
 from backup.repository.config import Config, decode_config
-from backup.repository.repository import read_config
+from backup.repository.layout import read_config
 from backup.snapshots.catalogue import Catalogue
 from backup.snapshots.manifest import Snapshot
 from backup.storage import LocalStorage

@@ -4,20 +4,20 @@ pack → segment → index → manifest: a file is durable before anything names
 """
 
 import errno
-from collections.abc import Container, Iterable, Iterator, Sequence, Set
+from collections.abc import Iterator, Sequence, Set
 from contextlib import contextmanager, suppress
 
 from backup.model.errors import CannotStore, Damaged, ImbfsError
-from backup.model.ids import ObjectId, PackId, SegmentId
+from backup.model.ids import ObjectId, PackId
 from backup.objects.block import BlockKind
 from backup.objects.pack import PackRecord
 from backup.objects.parity import parity_size
-from backup.objects.segment import encode_segment, segment_key
 from backup.objects.writer import PackWriter
 from backup.repository.condemned import condemned_notes
 from backup.repository.leases import HeldLease, take_writer_lease
 from backup.repository.missing import settle_missing
 from backup.repository.repository import Repository
+from backup.repository.segments import fills_segment, write_segment
 from backup.snapshots.manifest import (
     Body,
     Labels,
@@ -27,11 +27,6 @@ from backup.snapshots.manifest import (
 )
 from backup.snapshots.reach import reachable
 
-#: A segment is written when so many objects, or packs, of one kind wait for it, and at the end. Counted, not
-#: timed: so what is written depends on what is stored alone. A kill loses nothing by it: the next run
-#: reads the footers of packs that no segment lists.
-SEGMENT_OBJECTS = 1 << 17
-SEGMENT_PACKS = 64
 #: Plain bytes of trees held back for the index.
 MAX_TREES = 32 << 20
 
@@ -47,53 +42,6 @@ def storing() -> Iterator[None]:
         failing = error.errno == errno.EIO
         what = "the disk of the repository fails" if failing else "the repository cannot be written"
         raise CannotStore(f"{what}: {error.strerror}{hint}; nothing stored before is lost") from error
-
-
-def write_segment(
-    repository: Repository, packs: list[PackRecord], trees: Sequence[tuple[ObjectId, bytes]] = ()
-) -> tuple[SegmentId, int]:
-    """Lists packs that stand, in a segment and then in the index. Gives its name and its size in bytes."""
-    data = encode_segment(packs, repository.config.compression)
-    segment = SegmentId(repository.name(data))
-    repository.storage.put(segment_key(segment), data)
-    repository.index.add_segment(segment, packs, trees)
-    return segment, len(data)
-
-
-def write_segments(repository: Repository, packs: Iterable[PackRecord]) -> set[SegmentId]:
-    """As many segments as it takes."""
-    written = set()
-    waiting: list[PackRecord] = []
-    for pack in packs:
-        waiting.append(pack)
-        if len(waiting) >= SEGMENT_PACKS or sum(map(_objects, waiting)) >= SEGMENT_OBJECTS:
-            written.add(write_segment(repository, waiting)[0])
-            waiting = []
-    if waiting:
-        written.add(write_segment(repository, waiting)[0])
-    return written
-
-
-def replace_segments(repository: Repository, gone: Container[PackId]) -> None:
-    """Segments that list a pack of `gone` make room for others without those, which stand first."""
-    old: list[SegmentId] = []
-    written: set[SegmentId] = set()
-    waiting: list[PackRecord] = []
-    known: set[PackId] = set()
-    for segment, packs in repository.segments():
-        if any(pack.id in gone for pack in packs):
-            old.append(segment)
-            new = [pack for pack in packs if pack.id not in gone and pack.id not in known]
-            known.update(pack.id for pack in new)
-            waiting += new
-        if sum(map(_objects, waiting)) >= SEGMENT_OBJECTS:
-            written |= write_segments(repository, waiting)
-            waiting = []
-    written |= write_segments(repository, waiting)
-    for segment in old:
-        if segment not in written:
-            with suppress(FileNotFoundError):
-                repository.storage.delete(segment_key(segment))
 
 
 class Writer:
@@ -144,8 +92,8 @@ class Writer:
         lease = take_writer_lease(storage, self._command)
         try:
             self.condemned = frozenset().union(*condemned_notes(storage).values())
-            self._repository.sync_index()
-            self._packs = {pack for pack, _ in self._repository.stored_packs()}
+            self._repository.lookup.sync()
+            self._packs = {pack for pack, _ in self._repository.inventory.packs()}
             self._packs -= self.condemned | self._without
         except BaseException:
             lease.release()
@@ -159,7 +107,8 @@ class Writer:
     def _adopt(self, repository: Repository) -> None:
         """Lists the packs that a killed run left unlisted: what it stored is not stored again."""
         with storing():
-            self._write_segment([pack for pack in repository.unlisted_packs() if pack.id in self._packs])
+            unlisted = repository.lookup.unlisted_packs()
+            self._write_segment([pack for pack in unlisted if pack.id in self._packs])
 
     def _pack_writer(self, kind: BlockKind) -> PackWriter:
         config = self._repository.config
@@ -181,7 +130,7 @@ class Writer:
         """
         self._lease.beat()
         asked = [name for name, _ in objects if name not in self._pending]
-        places = self._repository.packs_of(asked) if asked else {}
+        places = self._repository.lookup.packs_of(asked) if asked else {}
         new = []
         for position, (name, length) in enumerate(objects):
             if name not in self._pending and not self._stands(name, places.get(name)):
@@ -231,7 +180,7 @@ class Writer:
 
     def has(self, object_id: ObjectId) -> bool:
         return object_id in self._pending or self._stands(
-            object_id, self._repository.packs_of([object_id]).get(object_id)
+            object_id, self._repository.lookup.packs_of([object_id]).get(object_id)
         )
 
     def _stands(self, name: ObjectId, pack: PackId | None) -> bool:
@@ -257,7 +206,7 @@ class Writer:
             self.bytes_stored += parity_size(pack.size, percent)
         closed = self._closed[pack.blocks[0].kind]
         closed.append(pack)
-        if len(closed) >= SEGMENT_PACKS or sum(map(_objects, closed)) >= SEGMENT_OBJECTS:
+        if fills_segment(closed):
             self._write_segment(closed)
             closed.clear()
 
@@ -341,7 +290,3 @@ class _Condemned:
 
     def __contains__(self, pack: object) -> bool:
         return pack in self._writer.condemned
-
-
-def _objects(pack: PackRecord) -> int:
-    return sum(len(block.objects) for block in pack.blocks)

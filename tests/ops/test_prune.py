@@ -100,7 +100,7 @@ def test_what_only_a_forgotten_snapshot_had_goes(opened: Opened) -> None:
     assert summary.plan.bytes_plain > MIB
     assert opened.repository.catalogue.ids() == [kept]
     require_sound(opened)
-    assert opened.repository.locate(opened.repository.name(noise(2))) is None
+    assert opened.repository.lookup.place(opened.repository.name(noise(2))) is None
     assert opened.read(opened.repository.name(noise(1))) == noise(1)
 
 
@@ -122,7 +122,7 @@ def test_a_pack_that_is_needed_in_part_is_repacked(opened: Opened) -> None:
     assert len(summary.plan.repacked) > 0
     require_sound(opened)
     assert [opened.read(opened.repository.name(piece)) for piece in small[:5]] == small[:5]
-    assert opened.repository.locate(opened.repository.name(small[10])) is None
+    assert opened.repository.lookup.place(opened.repository.name(small[10])) is None
 
 
 def test_a_pack_that_is_mostly_needed_stays_where_that_is_permitted(opened: Opened) -> None:
@@ -228,7 +228,7 @@ def test_where_a_tree_is_missing_nothing_is_pruned(opened: Opened) -> None:
     kept = snapshot(opened, b"kept")
     forget(opened, snapshot(opened, noise(2), tree=1))
     root = opened.repository.catalogue.read(kept).root
-    place = opened.repository.locate(root)
+    place = opened.repository.lookup.place(root)
     assert place is not None
     next(path for path in opened.files("packs") if path.name == place.pack.hex()).unlink()
     opened.reopen()
@@ -252,7 +252,7 @@ def test_where_a_manifest_is_damaged_nothing_is_pruned(opened: Opened) -> None:
 def test_a_chunk_that_is_missing_is_told_and_the_rest_is_pruned(opened: Opened) -> None:
     snapshot(opened, noise(1), noise(2))
     forget(opened, snapshot(opened, noise(3), tree=1))
-    place = opened.repository.locate(opened.repository.name(noise(1)))
+    place = opened.repository.lookup.place(opened.repository.name(noise(1)))
     assert place is not None
     next(path for path in opened.files("packs") if path.name == place.pack.hex()).unlink()
     opened.reopen()
@@ -265,7 +265,7 @@ def test_a_pack_with_a_damaged_block_is_not_repacked(opened: Opened) -> None:
     first = snapshot(opened, *small)
     snapshot(opened, *small[:5])
     forget(opened, first)
-    place = opened.repository.locate(opened.repository.name(small[0]))
+    place = opened.repository.lookup.place(opened.repository.name(small[0]))
     assert place is not None
     pack = next(path for path in opened.files("packs") if path.name == place.pack.hex())
     pack.chmod(0o600)

@@ -195,7 +195,7 @@ def test_a_file_in_the_place_of_another_is_found(saved: Opened, tmp_path: Path, 
 def test_a_subset_is_read_and_the_next_share_goes_on_where_the_last_one_ended(
     saved: Opened, tmp_path: Path
 ) -> None:
-    stored = dict(saved.reopen().stored_packs())
+    stored = dict(saved.reopen().inventory.packs())
     clock = iter(range(1_000_000, 2_000_000))
     log = tmp_path / "log" / "read"
     read = 0
@@ -207,7 +207,7 @@ def test_a_subset_is_read_and_the_next_share_goes_on_where_the_last_one_ended(
 
 
 def test_all_parts_together_read_everything_once(saved: Opened) -> None:
-    stored = sum(size for _, size in saved.reopen().stored_packs())
+    stored = sum(size for _, size in saved.reopen().inventory.packs())
     parts = [check(saved.repository, True, Silent(), Part(number, 3)).bytes_read for number in (1, 2, 3)]
     assert sum(parts) == stored
 

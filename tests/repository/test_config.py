@@ -14,7 +14,7 @@ from backup.objects.chunker import ChunkerSettings
 from backup.objects.hashing import HASH_NAMES, name_of
 from backup.repository import Config, Repository
 from backup.repository.config import MAX_PACK_SIZE, MIN_PACK_SIZE, decode_config, encode_config, new_config
-from backup.repository.repository import read_config
+from backup.repository.layout import read_config
 from tests.objects.samples import codec, compressions, damaged, never_but_our_own
 
 ID = "0123456789abcdef" * 2

@@ -48,13 +48,13 @@ def test_a_segment_never_names_a_pack_that_is_not_there(
     add = repository.index.add_segment
 
     def check(segment: SegmentId, packs: list[PackRecord], trees: Any = ()) -> None:
-        standing = dict(repository.stored_packs())
+        standing = dict(repository.inventory.packs())
         assert {pack.id: pack.size for pack in packs}.items() <= standing.items()
         assert (repository.path / "index" / segment.hex()).exists()
         add(segment, packs, trees)
 
     monkeypatch.setattr(repository.index, "add_segment", check)
-    monkeypatch.setattr("backup.repository.writer.SEGMENT_PACKS", 1)
+    monkeypatch.setattr("backup.repository.segments.SEGMENT_PACKS", 1)
     snapshot_of(Writer(repository), repository, [noise(label) for label in range(5)])
     assert len(opened.files("index")) > 2
 
@@ -133,7 +133,7 @@ def test_an_object_of_a_pack_that_is_gone_is_stored_again(opened: Opened) -> Non
     (name,) = stored(opened, noise(1))
     opened.files("packs")[0].unlink()
     repository = opened.reopen()
-    assert repository.lacks_something()
+    assert repository.lookup.lacks_something()
     with pytest.raises(Damaged):
         opened.read(name)
     stored(opened, noise(1))
@@ -221,7 +221,7 @@ def test_what_another_process_writes_is_found_without_opening_again(
     other = Opened(opened.path, opened.cache)
     (name,) = stored(other, noise(1))
     other.close()
-    monkeypatch.setattr("backup.repository.repository.RESYNC_SECONDS", 0.0)
+    monkeypatch.setattr("backup.repository.lookup.RESYNC_SECONDS", 0.0)
     assert opened.repository.index.place(name) is None
     assert opened.read(name) == noise(1)
     assert opened.repository.index.place(name) is not None

@@ -38,8 +38,8 @@ def stored_objects(repository: Path, cache: Path) -> set[ObjectId]:
     """The objects of all packs that stand, by their footers."""
     with Repository.open(repository, cache, lambda text: None) as opened:
         opened.index.recreate()
-        opened.sync_index()
-        return {*opened.index.objects(), *opened.unlisted()}
+        opened.lookup.sync()
+        return {*opened.index.objects(), *opened.lookup.unlisted()}
 
 
 def reachable_objects(repository: Path, cache: Path) -> set[ObjectId]:

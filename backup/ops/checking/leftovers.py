@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from backup.objects.segment import PREFIX as SEGMENTS
 from backup.repository import Repository
-from backup.repository.repository import QUARANTINE
+from backup.repository.layout import QUARANTINE
 from backup.snapshots.manifest import PREFIX as SNAPSHOTS
 
 #: Named one by one up to here.

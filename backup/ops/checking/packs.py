@@ -30,11 +30,11 @@ def check_packs(
 
     Packs that are `condemned` may be deleted meanwhile, and are passed over.
     """
-    repository.examine_index()
+    repository.lookup.examine(repository.name)
     for text in repository.index_damage:
         report.found("index", text)
     wrong, unlisted = _structure(repository, condemned, report, monitor)
-    stored = dict(repository.stored_packs())
+    stored = dict(repository.inventory.packs())
     monitor.step("data", sum(stored.get(pack, 0) for pack in to_read))
     for read in read_packs(repository, (pack for pack in to_read if pack in stored), monitor.advance):
         report.bytes_read += read.bytes
@@ -49,7 +49,7 @@ def _structure(
     repository: Repository, condemned: Set[PackId], report: Report, monitor: Monitor
 ) -> tuple[dict[PackId, str], list[PackId]]:
     """What is wrong with packs as far as size and footer tell, and the packs that no segment lists."""
-    stored = {pack: size for pack, size in repository.stored_packs() if pack not in condemned}
+    stored = {pack: size for pack, size in repository.inventory.packs() if pack not in condemned}
     report.packs = len(stored)
     monitor.step("packs", len(stored))
     wrong: dict[PackId, str] = {}
@@ -67,9 +67,9 @@ def _structure(
 
 
 def _listed_packs(repository: Repository, report: Report | None = None) -> Iterator[PackRecord]:
-    for segment in repository.stored_segments():
+    for segment in repository.inventory.segments():
         try:
-            packs = repository.read_segment(segment)
+            packs = repository.inventory.read_segment(segment)
         except FileNotFoundError:
             continue
         except (Damaged, OSError) as error:

@@ -21,8 +21,8 @@ def check_parity(repository: Repository, read: Collection[PackId], report: Repor
     """Looks at the parity of the packs that were `read`, and for packs that have none."""
     if not repository.config.parity:
         return
-    stored = {pack for pack, _ in repository.stored_packs()}
-    files = {pack for pack, _ in repository.stored_parity()}
+    stored = {pack for pack, _ in repository.inventory.packs()}
+    files = {pack for pack, _ in repository.inventory.parity()}
     if lacking := len(stored - files):
         report.notes.append(f"{lacking:,} packs have no parity: `imbfs repair` makes it")
     if alone := len(files - stored):

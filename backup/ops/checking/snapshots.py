@@ -113,7 +113,7 @@ class _Trees:
             return None
         place = self._repository.index.place(object_id)
         if place is None:
-            place = self._repository.unlisted().get(object_id)
+            place = self._repository.lookup.unlisted().get(object_id)
             if place is not None:
                 self._tell_unlisted(place)
         if place is None:

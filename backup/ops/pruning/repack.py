@@ -13,7 +13,7 @@ from backup.ops.pruning.need import Holders
 from backup.ops.pruning.plan import PackUse
 from backup.ops.pruning.survey import Survey
 from backup.repository import Repository
-from backup.repository.writer import write_segments
+from backup.repository.segments import write_segments
 
 
 class Repack:

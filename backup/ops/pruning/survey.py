@@ -54,7 +54,7 @@ class Survey:
         self.used = bytearray(len(self.names))
 
     def _read(self) -> Names:
-        standing = dict(self._repository.stored_packs())
+        standing = dict(self._repository.inventory.packs())
         self._monitor.step("packs", len(standing))
         waiting: list[tuple[Contents, bytes]] = []
         for pack, listed in self._records(standing):
@@ -71,7 +71,7 @@ class Survey:
 
     def _records(self, standing: dict[PackId, int]) -> Iterator[tuple[PackRecord, bool]]:
         """Every pack that stands, once, and whether a segment lists it."""
-        for pack in self._repository.listed_packs():
+        for pack in self._repository.inventory.listed_packs():
             if pack.id in standing and pack.id not in self._known:
                 self._known.add(pack.id)
                 yield pack, True
@@ -110,7 +110,7 @@ class Survey:
 
     def _look_again(self, names: list[ObjectId]) -> list[ObjectId]:
         """Another process may have stored them since; what it stored is not ours to prune."""
-        for pack, size in self._repository.stored_packs():
+        for pack, size in self._repository.inventory.packs():
             if pack not in self._known and (record := self._by_footer(pack, size)) is not None:
                 self._late.update(name for block in record.blocks for name, _ in block.objects)
         return [name for name in names if name not in self._late]

@@ -11,7 +11,7 @@ from backup.ops.pruning.survey import Survey
 from backup.repository import Repository
 from backup.repository.condemned import condemn, condemned_notes, remove_note
 from backup.repository.leases import HeldLease, Lease, living_leases, remove_dead_leases
-from backup.repository.writer import replace_segments
+from backup.repository.segments import replace_segments
 
 
 class Sweep:

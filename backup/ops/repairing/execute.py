@@ -12,9 +12,10 @@ from backup.ops.rebuild_index import rebuild_index
 from backup.ops.repairing.plan import Plan
 from backup.repository import Repository, Writer
 from backup.repository.forgotten import bury
+from backup.repository.layout import QUARANTINE
 from backup.repository.missing import write_missing
-from backup.repository.repository import QUARANTINE
-from backup.repository.writer import replace_segments, storing
+from backup.repository.segments import replace_segments
+from backup.repository.writer import storing
 from backup.snapshots.manifest import manifest_key
 
 
@@ -41,7 +42,7 @@ def carry_out(repository: Repository, plan: Plan, monitor: Monitor) -> set[Objec
             _move_aside(repository, segment_key(segment))
         _replace_manifests(repository, plan)
     # What a killed repair left: its segment was away, and the one in its place not there yet.
-    unlisted = next(repository.unlisted_packs(), None) is not None
+    unlisted = next(repository.lookup.unlisted_packs(), None) is not None
     if not plan.empty or unlisted:
         repository.index.drop_snapshots(plan.vanished)
         rebuild_index(repository)

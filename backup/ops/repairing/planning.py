@@ -35,15 +35,15 @@ def make_plan(
 
 def _listed(repository: Repository, damaged: list[tuple[SegmentId, str]]) -> Iterator[PackRecord]:
     """Of one segment at a time: all of them would take much memory."""
-    for segment in repository.stored_segments():
+    for segment in repository.inventory.segments():
         try:
-            yield from repository.read_segment(segment)
+            yield from repository.inventory.read_segment(segment)
         except (Damaged, OSError) as error:
             damaged.append((segment, str(error)))
 
 
 def _look_at_packs(repository: Repository, plan: Plan, monitor: Monitor) -> None:
-    stored = dict(repository.stored_packs())
+    stored = dict(repository.inventory.packs())
     monitor.step("packs", sum(stored.values()))
     wrong = {
         read.pack: read.wrong
@@ -119,7 +119,7 @@ def _kept(repository: Repository, name: ObjectId, broken: set[PackId]) -> bool:
     place = repository.index.place(name)
     if place is not None and place.pack not in broken:
         return True
-    return any(place.pack not in broken for place in repository.true_places(name))
+    return any(place.pack not in broken for place in repository.lookup.true_places(name))
 
 
 class _Search:

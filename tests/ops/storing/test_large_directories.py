@@ -133,7 +133,7 @@ def test_lost_pages_of_a_large_directory_are_stored_again(tmp_path: Path, many: 
 
 def _lose_pages(repository: Repository, directory: Directory) -> None:
     random.seed(0)
-    place = repository.locate(random.choice(directory.page_ids))
+    place = repository.lookup.place(random.choice(directory.page_ids))
     assert place is not None
     name = place.pack.hex()
     (repository.path / "packs" / name[:2] / name).unlink()

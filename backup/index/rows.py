@@ -1,0 +1,110 @@
+"""The rows of an index, and what is done to several tables in one transaction.
+
+`docs/format.md`, "Index".
+"""
+
+import struct
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from backup.index.file import DamagedFile
+from backup.model.ids import SegmentId
+from backup.objects.pack import PackRecord, Place, places
+
+if TYPE_CHECKING:
+    import lmdb
+
+    from backup.index.file import Tables
+
+PLACE = struct.Struct("<IIIIIIB")
+NUMBER = struct.Struct(">I")
+#: Number of a pack, count of its objects.
+_COUNTED = struct.Struct(">II")
+
+
+def encode_place(number: int, place: Place) -> bytes:
+    return PLACE.pack(
+        number,
+        place.block_offset,
+        place.block_size,
+        place.plain,
+        place.offset,
+        place.length,
+        place.codec,
+    )
+
+
+def number_of(txn: "lmdb.Transaction[bytes]", tables: "Tables", pack: PackRecord) -> tuple[int, bool]:
+    """The number that the pack has, or gets, and whether it had one."""
+    known = txn.get(pack.id, db=tables["numbers"])
+    if known is not None and len(known) == _COUNTED.size:
+        return int(_COUNTED.unpack(known)[0]), True
+    value = txn.get(b"next", db=tables["meta"], default=bytes(NUMBER.size))
+    if len(value) != NUMBER.size or txn.get(value, db=tables["packs"]) is not None:
+        raise DamagedFile("its number of packs is wrong")
+    number = int(NUMBER.unpack(value)[0])
+    txn.put(NUMBER.pack(number), pack.id, db=tables["packs"])
+    txn.put(
+        pack.id,
+        _COUNTED.pack(number, sum(len(block.objects) for block in pack.blocks)),
+        db=tables["numbers"],
+    )
+    txn.put(b"next", NUMBER.pack(number + 1), db=tables["meta"])
+    return number, False
+
+
+def drop_segments(
+    standing: set[SegmentId],
+    listed: Callable[[], Iterable[PackRecord]],
+    txn: "lmdb.Transaction[bytes]",
+    tables: "Tables",
+) -> None:
+    """In one transaction: nobody is to see an object missing that a pack still holds."""
+    kept: set[bytes] = set()
+    gone: set[bytes] = set()
+    vanished = []
+    for segment, row in txn.cursor(tables["segments"]):
+        (kept if segment in standing else gone).update(
+            row[at : at + NUMBER.size] for at in range(0, len(row), NUMBER.size)
+        )
+        if segment not in standing:
+            vanished.append(segment)
+    for segment in vanished:
+        txn.delete(segment, db=tables["segments"])
+    gone -= kept
+    if gone:
+        _drop_packs(gone, txn, tables)
+        _restore_places(listed, txn, tables)
+
+
+def _drop_packs(numbers: set[bytes], txn: "lmdb.Transaction[bytes]", tables: "Tables") -> None:
+    """With all objects whose place is in one of them, and their trees."""
+    for number in numbers:
+        pack = txn.get(number, db=tables["packs"])
+        txn.delete(number, db=tables["packs"])
+        if pack is not None:
+            txn.delete(pack, db=tables["numbers"])
+    # A place has its number in another order of bytes.
+    marks = {number[::-1] for number in numbers}
+    names = [name for name, row in txn.cursor(tables["objects"]) if row[: NUMBER.size] in marks]
+    for name in names:
+        txn.delete(name, db=tables["objects"])
+        txn.delete(name, db=tables["trees"])
+
+
+def _restore_places(
+    listed: Callable[[], Iterable[PackRecord]], txn: "lmdb.Transaction[bytes]", tables: "Tables"
+) -> None:
+    """Where packs hold more objects than there are places, one that went may have had another copy."""
+    held = sum(
+        _COUNTED.unpack(row)[1] for _, row in txn.cursor(tables["numbers"]) if len(row) == _COUNTED.size
+    )
+    if held == txn.stat(tables["objects"])["entries"]:
+        return
+    for pack in listed():
+        known = txn.get(pack.id, db=tables["numbers"])
+        if known is not None and len(known) == _COUNTED.size:
+            number = _COUNTED.unpack(known)[0]
+            rows = sorted((name, encode_place(number, place)) for name, place in places(pack))
+            with txn.cursor(tables["objects"]) as cursor:
+                cursor.putmulti(rows, overwrite=False)

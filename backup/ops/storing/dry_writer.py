@@ -1,0 +1,46 @@
+"""In place of a writer, where nothing is to be stored."""
+
+from backup.model.ids import ObjectId, PackId
+from backup.repository import Repository
+
+
+class DryWriter:
+    """Takes what a backup would store, names it, and stores nothing."""
+
+    def __init__(self, repository: Repository) -> None:
+        self._repository = repository
+        self._new: set[ObjectId] = set()
+        self.condemned = frozenset[PackId]()
+        self.bytes_added = 0
+        self.bytes_stored = 0
+
+    def claim(self, objects: list[tuple[ObjectId, int]]) -> list[int]:
+        """None is to be stored: what would be is counted."""
+        for name, length in objects:
+            if not self.has(name):
+                self._new.add(name)
+                self.bytes_added += length
+        return []
+
+    def append(self, block: memoryview, objects: list[tuple[ObjectId, int]]) -> None:
+        raise AssertionError("nothing was claimed")
+
+    def store_tree(self, data: bytes) -> ObjectId:
+        object_id = self._repository.name(data)
+        self.claim([(object_id, len(data))])
+        return object_id
+
+    def has(self, object_id: ObjectId) -> bool:
+        return object_id in self._new or self._repository.index.place(object_id) is not None
+
+    def distrust_trees(self) -> None:
+        """Nothing is stored anew."""
+
+    def finish(self) -> None:
+        """Nothing waits."""
+
+    def discard(self) -> None:
+        """Nothing was written."""
+
+    def close(self) -> None:
+        """Nothing is held."""
