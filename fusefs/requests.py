@@ -52,8 +52,18 @@ _UNCHANGING = 3600.0
 #: What is asked of the kernel. ATOMIC_O_TRUNC must not be: together with OPEN's ENOSYS the kernel would
 #: take a file to be cut, and show an empty one.
 _WANTED = (
-    ASYNC_READ | ASYNC_DIO | AUTO_INVAL_DATA | DO_READDIRPLUS | EXPORT_SUPPORT | MAX_PAGES | PARALLEL_DIROPS
+    ASYNC_READ
+    | ASYNC_DIO
+    | AUTO_INVAL_DATA
+    | DO_READDIRPLUS
+    | EXPORT_SUPPORT
+    | MAX_PAGES
+    | PARALLEL_DIROPS
+    # The kernel then enforces ACLs, and asks for them with GETXATTR once an inode, not each time.
+    | POSIX_ACL
 )
+#: Attributes that no view makes up.
+_STORED_ONLY = (b"system.", b"security.")
 #: Requests for read-ahead that the kernel may have under way.
 _BACKGROUND = 64
 
@@ -119,10 +129,8 @@ class Requests:
 
     def _init(self, unique: int, ino: int, body: memoryview) -> Reply:
         read_ahead, offered = INIT_IN.unpack_from(body)
-        # The kernel then enforces ACLs, and asks for them with GETXATTR, once an inode.
-        wanted = _WANTED if self._view.without_xattrs else _WANTED | POSIX_ACL
         return INIT_OUT.pack(
-            MAJOR, MINOR, read_ahead, wanted & offered, _BACKGROUND, _BACKGROUND * 3 // 4,
+            MAJOR, MINOR, read_ahead, _WANTED & offered, _BACKGROUND, _BACKGROUND * 3 // 4,
             MAX_CONTENT, 1, MAX_CONTENT // mmap.PAGESIZE,
         )  # fmt: skip
 
@@ -183,10 +191,12 @@ class Requests:
     # Extended attributes
 
     def _getxattr(self, unique: int, ino: int, body: memoryview) -> Reply:
-        if self._view.without_xattrs:
-            raise Refused(errno.ENOSYS)
         (size,) = GETXATTR_IN.unpack_from(body)
-        value = self._view.xattr(ino, _text(body[GETXATTR_IN.size :]))
+        name = _text(body[GETXATTR_IN.size :])
+        # Copying asks for the ACL of each file.
+        if self._view.without_xattrs and name.startswith(_STORED_ONLY):
+            raise Refused(errno.ENODATA)
+        value = self._view.xattr(ino, name)
         if value is None:
             raise Refused(errno.ENODATA)
         if callable(value):

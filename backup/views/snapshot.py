@@ -15,7 +15,7 @@ from backup.objects.hashing import NameOf
 from backup.objects.reader import ObjectReader
 from backup.snapshots.directory import Directory, decode_entry
 from backup.snapshots.extents import decode_content
-from backup.snapshots.tree import NS, REF, STAT, Buffer, Page, extra_fields
+from backup.snapshots.tree import EXTRA_XATTRS, NS, REF, STAT, Buffer, Page, decode_xattrs, extra_fields
 from backup.views.content import ChunkContent, Describe, FileContent
 from backup.views.folder import BLOCK, FOREVER, SECTOR, Folder, Value, not_a_directory
 
@@ -130,7 +130,7 @@ class SnapshotNode:
         return decode_entry(self._page, self._position, self._read).target
 
     def xattr_names(self) -> list[bytes]:
-        names = [name for name, _ in decode_entry(self._page, self._position, self._read).xattrs]
+        names = [name for name, _ in self._xattrs()]
         if self._scope.options.list_xattrs:
             virtual = (XATTR_PREFIX + name for name in _VIRTUAL)
             names += [name for name in virtual if self.xattr(name) is not None]
@@ -141,7 +141,11 @@ class SnapshotNode:
             make = _VIRTUAL.get(name.removeprefix(XATTR_PREFIX))
             if make is not None:
                 return make(self)
-        return dict(decode_entry(self._page, self._position, self._read).xattrs).get(name)
+        return dict(self._xattrs()).get(name)
+
+    def _xattrs(self) -> tuple[tuple[bytes, bytes], ...]:
+        fields = dict(extra_fields(self._page.extra(self._position)))
+        return decode_xattrs(fields[EXTRA_XATTRS]) if EXTRA_XATTRS in fields else ()
 
     def open(self, describe: Describe) -> FileContent | ChunkContent:
         record = self._page.record(self._position)
