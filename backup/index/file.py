@@ -29,6 +29,9 @@ MAP_SIZE = 1 << 40 if sys.maxsize > 1 << 32 else 1 << 30
 #: Zeros kept behind the last page, as a hole where the file system has holes: a size or an offset that is
 #: damaged leads there, and not beyond the file's end, where reading would be SIGBUS.
 TAIL = 9 << 20
+#: Of the lock file: 64 bytes each, and 128 before them.
+MAX_READERS = 1022
+LOCK_SIZE = (MAX_READERS + 2) * 64
 #: Opening takes milliseconds: whoever holds others up for longer has been stopped.
 GUARD_SECONDS = 5.0
 _GUARD_STEP = 0.005
@@ -115,10 +118,11 @@ class IndexFile:
 
     def _map(self) -> _Opened:
         """Raises `DamagedFile`, or OSError."""
+        _make_lock(self._lock_path)
         try:
             env = lmdb.open(
                 str(self.path), subdir=False, map_size=MAP_SIZE, max_dbs=len(self._names), mode=0o600,
-                max_readers=1022, readahead=False, max_spare_txns=16,
+                max_readers=MAX_READERS, readahead=False, max_spare_txns=16,
             )  # fmt: skip
         except lmdb.Error as error:
             raise _sorted_out(error, self.path) from error
@@ -215,20 +219,22 @@ class IndexFile:
         try:
             return run(self._opened)
         except (lmdb.Error, DamagedFile) as error:
-            raise self._cannot(error) from error
+            found = _sorted_out(error, self.path) if isinstance(error, lmdb.Error) else error
+            raise self._cannot(found) from found
 
     def _mend(self, opened: _Opened, error: lmdb.Error | DamagedFile) -> None:
         found = _sorted_out(error, self.path) if isinstance(error, lmdb.Error) else error
         if isinstance(found, OSError):
-            raise self._cannot(error) from error
+            raise self._cannot(found) from found
         try:
             self._replace(opened, str(found))
         except OSError as why:
-            raise self._cannot(why) from error
+            raise self._cannot(why) from why
 
-    def _cannot(self, error: Exception) -> CannotStore:
+    def _cannot(self, error: OSError | DamagedFile) -> CannotStore:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
         return CannotStore(
-            f"the index {self.path} cannot be used ({error}): free some space, or move it away"
+            f"the index {self.path} cannot be used ({reason}): free some space, or move it away"
         )
 
 
@@ -243,6 +249,23 @@ def _sorted_out(error: lmdb.Error, path: Path) -> DamagedFile | OSError:
     if error.code == 0 or isinstance(error, _NO_DAMAGE):
         return OSError(errno.EAGAIN, str(error), str(path))
     return DamagedFile(str(error))
+
+
+def _make_lock(path: Path) -> None:
+    """With all its blocks: LMDB maps it, and would make a hole, which on a full disk ends who writes there
+    with SIGBUS. Raises OSError.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except FileExistsError:
+        return
+    try:
+        os.posix_fallocate(descriptor, 0, LOCK_SIZE)
+    except OSError:
+        path.unlink()
+        raise
+    finally:
+        os.close(descriptor)
 
 
 def _keep_tail(path: Path, env: lmdb.Environment) -> None:

@@ -1,5 +1,7 @@
 """What can go wrong, as types. The command line turns each into one line and an exit code."""
 
+import errno
+
 
 class ImbfsError(Exception):
     """Anything that imbfs itself reports. The message says what is wrong and what to do."""
@@ -39,3 +41,12 @@ class OnlyRenames(NotApproved):
 
 class Stopped(KeyboardInterrupt):
     """Someone asked to stop, and this is a place where stopping is clean."""
+
+
+def is_full(error: BaseException | None) -> bool:
+    """Whether it says that a disk is full or a quota used up, or comes from one that says so."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        error = error.__cause__
+    return False

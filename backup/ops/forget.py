@@ -19,6 +19,7 @@ from backup.model.retention import (
 from backup.model.selector import Selector
 from backup.repository import Repository
 from backup.repository.forgotten import bury
+from backup.repository.reserve import release_reserve, with_reserve
 from backup.repository.writer import storing
 from backup.snapshots.catalogue import select, time_of
 from backup.snapshots.manifest import Snapshot, manifest_key
@@ -140,14 +141,15 @@ def forget(repository: Repository, snapshots: Sequence[SnapshotId]) -> None:
     in between leaves a snapshot that stands, whole.
     """
     with storing():
-        if not bury(repository.storage, snapshots):
+        storage = repository.storage
+        if not bury(storage, snapshots) and not (release_reserve(storage) and bury(storage, snapshots)):
             repository.notice(
                 "there is no space to note what is forgotten: another machine may say that it has vanished"
             )
-        repository.index.drop_snapshots(snapshots)
+        with_reserve(storage, lambda: repository.index.drop_snapshots(snapshots))
         for snapshot in snapshots:
             try:
-                repository.storage.delete(manifest_key(snapshot))
+                storage.delete(manifest_key(snapshot))
             except FileNotFoundError:
                 # Someone else forgot it meanwhile, or its manifest had vanished.
                 continue

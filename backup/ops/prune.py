@@ -3,14 +3,14 @@
 `docs/design.md`, "Neighbours".
 """
 
-import errno
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
-from backup.model.errors import Damaged, RepositoryBusy
+from backup.model.errors import CannotStore, Damaged, RepositoryBusy, is_full
 from backup.model.ids import PackId, SnapshotId
 from backup.ops.pruning.monitor import Monitor
 from backup.ops.pruning.need import Holders, Need
@@ -22,6 +22,7 @@ from backup.repository import Repository
 from backup.repository.condemned import condemn, condemned_notes
 from backup.repository.forgotten import remove_old_tombstones
 from backup.repository.leases import HeldLease, Lease, living_leases, remove_dead_leases, take_lease
+from backup.repository.reserve import keep_reserve, with_reserve
 from backup.repository.segments import write_segments
 from backup.repository.strays import remove_strays
 from backup.repository.writer import storing
@@ -31,6 +32,8 @@ __all__ = ["Monitor", "Plan", "PruneOptions", "PruneSummary", "prune"]
 #: Clocks of hosts may differ by so much before packs that a running backup wrote are condemned too early:
 #: they are rescued at the end then. Seconds.
 CLOCKS = 3600
+#: Packs to a note, so that on a full disk the reserve is large enough for one.
+CONDEMNED_AT_ONCE = 8192
 
 
 @dataclass(frozen=True)
@@ -78,8 +81,8 @@ def prune(repository: Repository, options: PruneOptions, monitor: Monitor) -> Pr
         pruning = _Pruning(repository, options, monitor, list(living.values()))
         monitor.plan(pruning.plan)
         pruning.execute(lease)
-        remove_strays(repository.storage, lease.time())
         remove_old_tombstones(repository.storage, lease.time())
+        keep_reserve(repository.storage)
     summary = pruning.summary(time.monotonic() - started)
     # All the names have been in memory for long enough.
     del pruning
@@ -90,11 +93,13 @@ def prune(repository: Repository, options: PruneOptions, monitor: Monitor) -> Pr
 @contextmanager
 def _only_prune(repository: Repository) -> Iterator[tuple[HeldLease, dict[str, Lease]]]:
     """Two that begin at once may both give up: neither waits."""
-    with take_lease(repository.storage, "prune", "prune") as lease:
-        living = remove_dead_leases(repository.storage, lease.time())
+    storage = repository.storage
+    with with_reserve(storage, lambda: take_lease(storage, "prune", "prune")) as lease:
+        living = remove_dead_leases(storage, lease.time())
         for name, other in living.items():
             if other.kind == "prune" and name != lease.id:
                 raise RepositoryBusy(f"another prune is running: {other.who()}")
+        remove_strays(storage, lease.time())
         yield lease, living
 
 
@@ -122,26 +127,28 @@ class _Pruning:
         self._sweep: Sweep | None = None
 
     def execute(self, lease: HeldLease) -> None:
-        self._list_unlisted()
         self._sweep = Sweep(self._repository, self._survey, self._need, lease)
-        # First what needs no space.
-        self._condemn([pack.id for pack in self.plan.unused])
+        # First what needs the least space.
         self._sweep.run()
+        self._remove([pack.id for pack in self.plan.unused])
         if self.plan.repacked:
-            self._condemn(self._repack())
-            self._sweep.run()
+            self._remove(self._repack())
+        self._list_unlisted()
 
-    def _condemn(self, packs: list[PackId]) -> None:
-        if packs:
-            condemn(self._repository.storage, packs)
+    def _remove(self, packs: list[PackId]) -> None:
+        assert self._sweep is not None
+        for start in range(0, len(packs), CONDEMNED_AT_ONCE):
+            some = packs[start : start + CONDEMNED_AT_ONCE]
+            with_reserve(self._repository.storage, partial(condemn, self._repository.storage, some))
+            self._sweep.run()
 
     def _repack(self) -> list[PackId]:
         going = frozenset(pack.id for pack in self.plan.going)
         repack = Repack(self._repository, self._survey, self._holders, going | self._condemned, self._monitor)
         try:
             return repack.run(self.plan.repacked)
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        except (OSError, CannotStore) as error:
+            if not is_full(error):
                 raise
             self._monitor.notice("there is no space to repack packs: those that are used in part stay")
             return []

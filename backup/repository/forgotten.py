@@ -3,11 +3,11 @@
 `docs/format.md`, "Tombstones".
 """
 
-import errno
 import re
 from collections.abc import Iterable
 from contextlib import suppress
 
+from backup.model.errors import is_full
 from backup.model.ids import SnapshotId
 from backup.storage import Storage
 
@@ -27,7 +27,7 @@ def bury(storage: Storage, snapshots: Iterable[SnapshotId]) -> bool:
             storage.put(f"{PREFIX}/{snapshot}", b"")
         except OSError as error:
             # Forgetting is what makes space again: better a false alarm elsewhere than none of that.
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            if not is_full(error):
                 raise
             noted = False
     return noted

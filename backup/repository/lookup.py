@@ -121,23 +121,27 @@ class Lookup:
     def sync(self) -> None:
         """Brings the index up to date with the segments. Damaged ones are told and left out."""
         with self._lock:
+            news = False
             for _ in range(SYNC_TRIES):
                 before = self.index.replaced
-                self._take_in_segments()
+                news |= self._take_in_segments()
                 if self.index.replaced == before:
                     break
-            if self.index.replaced != self._filled:
+            if news or self.index.replaced != self._filled:
                 self._filled = self.index.replaced
                 self.index.note_snapshots(self._snapshots())
             self._unlisted = None
             self._synced = time.monotonic()
 
-    def _take_in_segments(self) -> None:
+    def _take_in_segments(self) -> bool:
+        """Whether there were any that the index did not know."""
+        news = False
         for _ in range(SYNC_TRIES):
             standing = set(self._inventory.segments())
             for segment in self.index.begin_sync(standing):
                 if (packs := self._inventory.load_segment(segment)) is not None:
                     self._others = None
+                    news = True
                     self.index.add_segment(segment, packs)
                     self._index_trees(packs)
             if self.index.end_sync(standing, partial(self._inventory.listed_packs, standing)):
@@ -145,6 +149,7 @@ class Lookup:
             # Prune may have put others in their place meanwhile.
             if standing <= set(self._inventory.segments()):
                 break
+        return news
 
     def _index_trees(self, packs: list[PackRecord]) -> None:
         """So that a mount of what another machine wrote is as quick. Damage is met when read."""

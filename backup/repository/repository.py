@@ -1,14 +1,14 @@
 """A repository: its settings, its files, its index, and how to read an object or a snapshot."""
 
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from backup.index import Index, index_paths
 from backup.index.location import INDEX_NAME
-from backup.model.errors import CannotStore, Damaged, ImbfsError
+from backup.model.errors import CannotStore, Damaged, ImbfsError, is_full
 from backup.model.ids import ObjectId, PackId, SnapshotId
 from backup.objects.hashing import name_of
 from backup.objects.parity import Parity
@@ -18,6 +18,7 @@ from backup.repository.forgotten import forgotten_snapshots
 from backup.repository.inventory import Inventory
 from backup.repository.layout import PARTS, only_begun, read_config
 from backup.repository.lookup import Lookup
+from backup.repository.reserve import keep_reserve
 from backup.snapshots.catalogue import Catalogue
 from backup.snapshots.directory import Directory
 from backup.snapshots.manifest import Snapshot
@@ -49,8 +50,8 @@ class Repository:
         #: What was found wrong with the index, which was made anew then.
         self.index_damage: list[str] = []
         self._scratch: tempfile.TemporaryDirectory[str] | None = None
-        self.index = self._open_index(cache)
-        self.lookup = Lookup(self.index, self.inventory, self.catalogue.ids, self._index_was_damaged)
+        self.lookup = self._open_lookup(cache)
+        self.index = self.lookup.index
         self.reader = ObjectReader(
             self.storage, self.lookup.place, self.name, self.lookup.true_places, mend=self._mend
         )
@@ -70,8 +71,10 @@ class Repository:
         for part in PARTS:
             make_directory(path / part)
         # Last: a directory with a config is a repository.
-        LocalStorage(path).put(KEY, encode_config(config))
+        storage = LocalStorage(path)
+        storage.put(KEY, encode_config(config))
         sync_directory(path)
+        keep_reserve(storage)
 
     @classmethod
     def open(cls, path: Path, cache: Path, notice: Notice) -> Self:
@@ -99,18 +102,35 @@ class Repository:
         if not self.storage.writable:
             raise CannotStore(f"{self.path} cannot be written by this user, or is on a read-only file system")
 
-    def _open_index(self, cache: Path) -> Index:
-        for path in index_paths(self.path, self.config.id, cache, self.notice):
+    def _open_lookup(self, cache: Path) -> Lookup:
+        """With the index in the first place that takes it. Raises OSError, `CannotStore`."""
+        failed: OSError | CannotStore | None = None
+        for path in self._index_places(cache):
             try:
-                return Index(path, self.config.id, self._index_was_damaged)
+                index = Index(path, self.config.id, self._index_was_damaged)
             except OSError as error:
                 if error.errno not in NO_INDEX_THERE:
                     raise
+                failed = error
+                continue
+            try:
+                return Lookup(index, self.inventory, self.catalogue.ids, self._index_was_damaged)
+            except CannotStore as error:
+                index.close()
+                if not is_full(error):
+                    raise
+                self.notice(f"{error}; another one is used meanwhile")
+                failed = error
+        assert failed is not None
+        raise failed
+
+    def _index_places(self, cache: Path) -> Iterator[Path]:
+        yield from index_paths(self.path, self.config.id, cache, self.notice)
         # Seldom needed, and slow to import.
         import tempfile
 
         self._scratch = tempfile.TemporaryDirectory(prefix="imbfs-")
-        return Index(Path(self._scratch.name) / INDEX_NAME, self.config.id, self._index_was_damaged)
+        yield Path(self._scratch.name) / INDEX_NAME
 
     def _index_was_damaged(self, text: str) -> None:
         self.index_damage.append(text)

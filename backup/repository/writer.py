@@ -7,7 +7,7 @@ import errno
 from collections.abc import Iterator, Sequence, Set
 from contextlib import contextmanager, suppress
 
-from backup.model.errors import CannotStore, Damaged, ImbfsError
+from backup.model.errors import CannotStore, Damaged, ImbfsError, is_full
 from backup.model.ids import ObjectId, PackId
 from backup.objects.block import BlockKind
 from backup.objects.pack import PackRecord
@@ -17,6 +17,7 @@ from backup.repository.condemned import condemned_notes
 from backup.repository.leases import HeldLease, take_writer_lease
 from backup.repository.missing import settle_missing
 from backup.repository.repository import Repository
+from backup.repository.reserve import keep_reserve
 from backup.repository.segments import fills_segment, write_segment
 from backup.snapshots.manifest import (
     Body,
@@ -37,7 +38,7 @@ def storing() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        hint = ": free some space and run it again" if error.errno == errno.ENOSPC else ""
+        hint = ": free some space and run it again" if is_full(error) else ""
         # Who writes also reads: a disk that fails does not say at which of them.
         failing = error.errno == errno.EIO
         what = "the disk of the repository fails" if failing else "the repository cannot be written"
@@ -67,6 +68,7 @@ class Writer:
         self._damaged: set[ObjectId] = set()
         #: Packs written in this run.
         self.written: set[PackId] = set()
+        keep_reserve(repository.storage)
         with storing():
             self._lease = self._take_lease()
         #: Written or waiting in this run, not yet in the index.

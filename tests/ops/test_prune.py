@@ -1,9 +1,11 @@
 """Pruning: what goes, what stays, and what every other process may rely on meanwhile."""
 
+import errno
 import os
 import random
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -16,6 +18,7 @@ from backup.ops.prune import Plan, PruneOptions, PruneSummary, prune
 from backup.repository import Repository, Writer
 from backup.repository.condemned import condemned_notes
 from backup.repository.leases import take_lease
+from backup.repository.segments import replace_segments
 from backup.snapshots.manifest import Labels, manifest_key
 from backup.snapshots.tree import STAT, Row
 from backup.snapshots.tree_writer import write_tree
@@ -219,6 +222,29 @@ def test_unlisted_packs_that_a_snapshot_needs_are_listed(opened: Opened) -> None
     run(opened)
     assert len(opened.files("index")) == 1
     require_sound(opened)
+
+
+def test_where_segments_cannot_be_replaced_for_want_of_space_packs_go_all_the_same(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The segment lists what goes and what is needed."""
+    first = snapshot(opened, noise(1))
+    snapshot(opened, noise(1), noise(2))
+    forget(opened, first)
+
+    before = len(opened.files("packs"))
+
+    def full_until_they_have_gone(*arguments: Any) -> None:
+        if len(opened.files("packs")) == before:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        require_sound(Opened(opened.path, opened.cache))
+        replace_segments(*arguments)
+
+    monkeypatch.setattr("backup.ops.pruning.sweep.replace_segments", full_until_they_have_gone)
+    assert run(opened, max_unused=1.0).packs_removed == 1
+    assert opened.files("condemned") == []
+    require_sound(opened)
+    assert opened.read(opened.repository.name(noise(1))) == noise(1)
 
 
 # Damage

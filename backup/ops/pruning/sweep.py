@@ -2,7 +2,7 @@
 
 from contextlib import suppress
 
-from backup.model.errors import ImbfsError
+from backup.model.errors import CannotStore, ImbfsError, is_full
 from backup.model.ids import PackId
 from backup.objects.pack import pack_key
 from backup.objects.parity import parity_key
@@ -55,7 +55,7 @@ class Sweep:
     def _delete(self, note: str, packs: frozenset[PackId]) -> None:
         storage = self._repository.storage
         self._require_lease()
-        replace_segments(self._repository, packs)
+        done = self._leave_out_of_segments(packs)
         for pack in sorted(packs):
             self._require_lease()
             try:
@@ -66,7 +66,21 @@ class Sweep:
             except FileNotFoundError:
                 continue
             self.deleted.add(pack)
+        self.left -= packs
+        if not done:
+            # While the note stands, nobody misses a pack that a segment lists.
+            replace_segments(self._repository, packs)
         remove_note(storage, note)
+
+    def _leave_out_of_segments(self, packs: frozenset[PackId]) -> bool:
+        """False where there is no space for segments without them."""
+        try:
+            replace_segments(self._repository, packs)
+        except (OSError, CannotStore) as error:
+            if not is_full(error):
+                raise
+            return False
+        return True
 
     def _require_lease(self) -> None:
         if not self._lease.stands():
