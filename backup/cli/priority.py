@@ -1,6 +1,15 @@
-"""Giving way to other programs."""
+"""What this process takes of the machine."""
 
+import gc
 import os
+
+#: New objects between two looks for cycles among them.
+_GC_THRESHOLD = 200_000
+
+
+def spare_collections() -> None:
+    """For what makes many small objects and no cycles: looking for those took a tenth of the time."""
+    gc.set_threshold(_GC_THRESHOLD)
 
 
 def give_way() -> None:

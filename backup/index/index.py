@@ -138,7 +138,13 @@ class Index:
                 if len(row) == PLACE.size
             ]
         )
-        return {name: place for name, row in rows if (place := self._place(row))}
+        found = {}
+        for name, row in rows:
+            number, *place = _PLACE.unpack(row)
+            pack = self._pack(number)
+            if pack is not None:
+                found[name] = Place(pack, *place)
+        return found
 
     def packs_of(self, objects: Iterable[ObjectId]) -> dict[ObjectId, PackId]:
         """The packs of those objects that are known; many are asked for at once."""

@@ -49,7 +49,7 @@ def restore(
 
     A directory's content goes into `target` and its metadata onto it; anything else goes to target/NAME. One
     item's error goes to the monitor and is counted, and the rest goes on. `clock` gives seconds. With
-    `crew`, of the repository that `reader` reads, plain files in new directories are written by it. Raises
+    `crew`, of the repository that `reader` reads, plain files that are not there yet are written by it. Raises
     ImbfsError when `target` is not a directory, or nothing more can be written; a KeyboardInterrupt goes
     through. In all cases no half-written file and no temporary one stays.
     """
@@ -71,7 +71,8 @@ def restore(
 
 def _run(job: Job, descent: Descent | None, root: Entry, fresh: bool, crew: Crew | None) -> None:
     if stat.S_ISDIR(root.mode):
-        Walk(job, descent, root, fresh, None if crew is None else Filling(job, crew)).run()
+        filling = None if crew is None or job.options.dry_run else Filling(job, crew)
+        Walk(job, descent, root, fresh, filling).run()
         return
     fd = descent.fd if descent else None
     if fd is not None and not job.options.dry_run:

@@ -12,6 +12,7 @@ from backup.model.errors import CannotStore, Damaged, ImbfsError, is_full
 from backup.model.ids import ObjectId, PackId, SnapshotId
 from backup.objects.hashing import name_of
 from backup.objects.parity import Parity
+from backup.objects.blocks import BlockReader
 from backup.objects.reader import ObjectReader
 from backup.repository.config import KEY, Config, encode_config
 from backup.repository.forgotten import forgotten_snapshots
@@ -145,9 +146,9 @@ class Repository:
             return plain
         return self.reader.read(tree_id)
 
-    def pack_reader(self) -> ObjectReader:
-        """Reads at places that are known, with files of its own: for a process that was forked."""
-        return ObjectReader(LocalStorage(self.path), lambda _: None, self.name)
+    def block_reader(self) -> BlockReader:
+        """Reads packs with files of its own: for a process that was forked, too."""
+        return BlockReader(LocalStorage(self.path))
 
     def directory(self, tree_id: ObjectId) -> Directory:
         return Directory(tree_id, self.tree)

@@ -1,7 +1,6 @@
 """imbfs backup"""
 
 import argparse
-import gc
 import getpass
 import os
 import socket
@@ -13,7 +12,7 @@ from backup.cli import exits
 from backup.cli.context import Context
 from backup.cli.metrics import add_metrics
 from backup.cli.output import count, size, tell
-from backup.cli.priority import give_way
+from backup.cli.priority import give_way, spare_collections
 from backup.cli.rules import add_rules, read_bytes, rules_of
 from backup.cli.seals import add_namespace, first_seals_of, seals_of
 from backup.cli.stream import add_stream, open_stream, wants_stream
@@ -27,9 +26,6 @@ from backup.model.size import parse_size
 if TYPE_CHECKING:
     from backup.ops.backup import BackupOptions, BackupResult
     from backup.repository import Repository
-
-#: New objects between two looks for cycles among them.
-GC_THRESHOLD = 200_000
 
 #: Slower than this, nothing would ever be done.
 MIN_RATE = 1024
@@ -81,8 +77,7 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
     from backup.ops.backup import backup, last_figures
     from backup.ops.stream import backup_stream
 
-    # A backup makes many small objects and no cycles: looking for those took a tenth of the time.
-    gc.set_threshold(GC_THRESHOLD)
+    spare_collections()
     options = options_of(context, arguments)
     if arguments.low_priority:
         give_way()

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
-from backup.ops.restoring.plain import PlainFile, PlainWorker, write_files
+from backup.objects.blocks import Spot
+from backup.ops.restoring.plain import PlainFile, PlainWorker, PlainWriter
 from backup.ops.storing.channel import Channel
 from backup.ops.storing.worker import start_worker
 from backup.repository import Repository
@@ -46,7 +47,7 @@ class Crew:
     def __init__(self, repository: Repository, workers: int) -> None:
         self.repository = repository
         os.umask(umask := os.umask(0o77))
-        self._umask = umask
+        self._writer = PlainWriter(repository.block_reader(), repository.name, umask)
         self._members: dict[int, _Member] = {}
         self._poll = select.poll()
         for _ in range(min(workers, _MOST_USEFUL) if workers > 1 else 0):
@@ -67,7 +68,9 @@ class Crew:
     ) -> None:
         self.close()
 
-    def submit(self, files: list[PlainFile], directories: list[int], verify: bool, done: Done) -> None:
+    def submit(
+        self, files: list[PlainFile], spots: list[Spot], directories: list[int], verify: bool, done: Done
+    ) -> None:
         """Waits while all workers have enough to do. `directories` may be closed when `done` was called."""
         while self._members:
             member = min(self._members.values(), key=lambda member: len(member.batches))
@@ -76,12 +79,12 @@ class Crew:
                 continue
             member.batches.append((len(files), done))
             try:
-                member.channel.send((files, len(directories), verify), directories)
+                member.channel.send((files, spots, len(directories), verify), directories)
             except (BrokenPipeError, ConnectionResetError):
                 self._died(member)
             self._take(0)
             return
-        done(write_files(files, directories, self.repository.reader.read_at, self._umask, verify))
+        done(self._writer.write(files, spots, directories, verify))
 
     def finish(self) -> None:
         """Waits until all that was submitted is done."""

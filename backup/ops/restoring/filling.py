@@ -1,4 +1,4 @@
-"""New directories filled with their plain files, read from the trees in place; without an object for each."""
+"""Directories filled with their new plain files, read from the trees in place; without an object for each."""
 
 import os
 import stat
@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from backup.model.entry import FLAG_NO_CONTENT, Entry
 from backup.model.errors import Damaged
 from backup.model.ids import NO_OBJECT, ObjectId
+from backup.objects.blocks import Spot
 from backup.ops.restoring.crew import Crew
 from backup.ops.restoring.items import restore_item
 from backup.ops.restoring.job import ITEM_ERRORS, Job, privileged
 from backup.ops.restoring.names import Place
-from backup.ops.restoring.plain import PlainFile
+from backup.ops.restoring.plain import NOWHERE, PlainFile
 from backup.snapshots.directory import MAX_SIZE, Directory, decode_entry
 from backup.snapshots.tree import NS, REF, STAT, Page
 
@@ -27,16 +28,21 @@ _Chunks = tuple[tuple[int, int, ObjectId], ...]
 
 
 class Folder:
-    """A new directory whose plain files are being written. Owns a descriptor until they all are."""
+    """A directory whose plain files are being written. Owns a descriptor until they all are."""
 
-    __slots__ = ("awaited", "fd", "finish", "path")
+    __slots__ = ("awaited", "fd", "finish", "path", "there")
 
-    def __init__(self, fd: int, path: bytes) -> None:
+    def __init__(self, fd: int, path: bytes, there: set[bytes]) -> None:
         self.fd = fd
         self.path = path
+        #: Names that it had before.
+        self.there = there
         self.awaited = 0
         #: What is still to be done with the directory, given its descriptor, when its files are written.
         self.finish: Callable[[int], None] | None = None
+
+    def inner(self, name: bytes) -> bytes:
+        return self.path + b"/" + name if self.path else name
 
 
 @dataclass(slots=True)
@@ -45,7 +51,11 @@ class _Batch:
     files: list[tuple[int, bytes, int, int, int, int, int, _Chunks]] = field(default_factory=list)
     rows: list[tuple[Page, int]] = field(default_factory=list)
     folders: list[Folder] = field(default_factory=list)
+    #: How many files are in each of them.
+    counts: list[int] = field(default_factory=list)
+    #: Bytes, with holes and without.
     size: int = 0
+    data: int = 0
 
 
 class Filling:
@@ -56,29 +66,39 @@ class Filling:
         self._repository = crew.repository
         self._crew = crew
         self._batch = _Batch()
+        self._exclude = job.options.exclude
         #: None: this user may give files to anyone.
         self._user = None if privileged() else os.geteuid()
 
     def directory(self, tree: ObjectId) -> Directory:
         return self._repository.directory(tree)
 
-    def fill(self, fd: int, path: bytes, directory: Directory) -> tuple[Folder | None, Iterator[Entry]]:
-        """Writes the plain files of the new directory `fd`, sooner or later; and all its other entries.
+    def fill(
+        self, fd: int, path: bytes, directory: Directory, there: set[bytes], names: set[bytes] | None
+    ) -> tuple[Folder | None, Iterator[Entry]]:
+        """Writes the plain files that are not `there` into the directory `fd`, sooner or later; and all its
+        other entries, and those that are not asked for.
 
         Those come with the first `next`; `Damaged` is raised after them where part of the tree is not read.
+        `names` gets the names of all.
         """
         if _hands_down(fd):
             return None, directory.entries()
-        folder = Folder(os.dup(fd), path)
-        return folder, self._others(folder, directory)
+        folder = Folder(os.dup(fd), path, there)
+        return folder, self._others(folder, directory, names)
 
-    def _others(self, folder: Folder, directory: Directory) -> Iterator[Entry]:
+    def _others(
+        self, folder: Folder, directory: Directory, names: set[bytes] | None
+    ) -> Iterator[Entry]:
         others: list[tuple[int, list[int]]] = []
         damage: Damaged | None = None
         folder.awaited += 1
         try:
             for number in range(len(directory.page_ids)):
-                others.append((number, self._take(folder, directory.page(number))))
+                page = directory.page(number)
+                others.append((number, self._take(folder, page)))
+                if names is not None:
+                    names.update(page.names)
         except Damaged as error:
             damage = error
         self._settle(folder, 1)
@@ -111,6 +131,8 @@ class Filling:
                 or m_ns >= NS
                 or c_ns >= NS
                 or size > MAX_SIZE
+                or name in folder.there
+                or (self._exclude is not None and self._exclude(folder.inner(name), False))
                 or (chunks := self._chunks(page, position, size, chunk, extra)) is None
             ):
                 others.append(position)
@@ -156,9 +178,12 @@ class Filling:
             if len(batch.folders) == _DIRECTORIES:
                 batch = self._flush()
             batch.folders.append(folder)
+            batch.counts.append(0)
+        batch.counts[-1] += 1
         batch.files.append((len(batch.folders) - 1, *file))
         batch.rows.append((page, position))
         batch.size += file[5]
+        batch.data += _data(file[6])
         folder.awaited += 1
         if batch.size >= _BYTES or len(batch.files) >= _FILES:
             self._flush()
@@ -167,33 +192,41 @@ class Filling:
         """Gives the batch away; the next one."""
         batch, self._batch = self._batch, _Batch()
         places = self._repository.index.places({name for file in batch.files for _, _, name in file[7]})
-        files: list[PlainFile] = [
-            # A chunk without a place is for the one that looks everywhere.
-            (*file[:7], tuple((*chunk, tuple(places.get(chunk[2], ()))) for chunk in file[7]))
-            for file in batch.files
-        ]
+        spots: dict[Spot, int] = {}
+        files: list[PlainFile] = []
+        for file in batch.files:
+            pieces = []
+            for start, length, name in file[7]:
+                place = places.get(name)
+                # A chunk without a place is for the one that looks everywhere.
+                block = NOWHERE if place is None else spots.setdefault(place[:3], len(spots))
+                pieces.append((start, length, name, block, 0 if place is None else place.offset))
+            files.append((*file[:7], pieces))
         fds = [folder.fd for folder in batch.folders]
-        self._crew.submit(files, fds, self._job.options.verify, lambda failed: self._done(batch, failed))
+        verify = self._job.options.verify
+        self._crew.submit(files, list(spots), fds, verify, lambda failed: self._done(batch, failed))
         return self._batch
 
     def _done(self, batch: _Batch, failed: list[int]) -> None:
-        left = set(failed)
-        for number, file in enumerate(batch.files):
-            folder = batch.folders[file[0]]
-            path = folder.path + b"/" + file[1] if folder.path else file[1]
-            if number in left:
-                self._redo(folder, path, *batch.rows[number])
-            else:
-                self._job.written(file[6], sum(length for _, length, _ in file[7]), path)
-            self._job.item_done(path)
-            self._settle(folder, 1)
+        for number in failed:
+            file = batch.files[number]
+            batch.size -= file[6]
+            batch.data -= _data(file[7])
+            self._redo(batch.folders[file[0]], *batch.rows[number])
+        last = batch.files[-1]
+        written = len(batch.files) - len(failed)
+        self._job.written(written, batch.size, batch.data, batch.folders[last[0]].inner(last[1]))
+        for folder, count in zip(batch.folders, batch.counts, strict=True):
+            self._settle(folder, count)
 
-    def _redo(self, folder: Folder, path: bytes, page: Page, position: int) -> None:
+    def _redo(self, folder: Folder, page: Page, position: int) -> None:
+        path = folder.inner(page.names[position])
         try:
             entry = self._entry(page, position)
             restore_item(self._job, None, Place(folder.fd, entry.name, path), entry)
         except ITEM_ERRORS as error:
             self._job.failed(path, error)
+        self._job.item_done(path)
 
     def leave(self, folder: Folder, finish: Callable[[int], None]) -> bool:
         """Has `finish` called when the directory's files are written; False when they are already."""
@@ -219,6 +252,10 @@ class Filling:
         if self._batch.files:
             self._flush()
         self._crew.finish()
+
+
+def _data(chunks: _Chunks) -> int:
+    return sum(length for _, length, _ in chunks)
 
 
 def _hands_down(fd: int) -> bool:

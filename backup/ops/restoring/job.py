@@ -66,11 +66,13 @@ class Job:
         if size >= 1 << 20:
             self.monitor.progress(self._files_done, self._bytes_done, path)
 
-    def written(self, size: int, data: int, path: bytes) -> None:
-        """For a regular file of `size` bytes, `data` of them no holes."""
-        self.summary.files += 1
+    def written(self, files: int, size: int, data: int, path: bytes) -> None:
+        """For so many regular files of `size` bytes, `data` of them no holes; `path` is the last one's."""
+        self.summary.files += files
         self.summary.bytes_written += data
-        self.bytes_done(size, path)
+        self._files_done += files
+        self._bytes_done += size
+        self.monitor.progress(self._files_done, self._bytes_done, path)
 
     def count(self, mode: int) -> None:
         """Counts a name other than a directory as put back."""

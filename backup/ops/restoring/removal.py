@@ -23,12 +23,13 @@ def remove(job: Job, place: Place) -> bool:
         return _Removal(job, descent, place).run()
 
 
-def remove_leftovers(dir_fd: int) -> None:
-    """Removes what a killed restore left half-written in a directory."""
-    for name in os.listdir(dir_fd):
-        if is_leftover(os.fsencode(name)):
-            with contextlib.suppress(OSError):
-                os.unlink(name, dir_fd=dir_fd)
+def remove_leftovers(dir_fd: int) -> set[bytes]:
+    """Removes what a killed restore left half-written in a directory; the names of all that was there."""
+    names = set(map(os.fsencode, os.listdir(dir_fd)))
+    for name in filter(is_leftover, names):
+        with contextlib.suppress(OSError):
+            os.unlink(name, dir_fd=dir_fd)
+    return names
 
 
 @dataclass(slots=True)

@@ -41,7 +41,7 @@ class _Level:
     #: Its mode before it was opened for us to write in.
     former_mode: int | None = None
     last: bytes = b""
-    #: Where plain files are written apart from the walk: its tree, and what is awaited in it.
+    #: Where new plain files are written apart from the walk: its tree, and what is awaited in it.
     directory: Directory | None = None
     folder: Folder | None = None
     #: All names that the snapshot has here; only when deleting.
@@ -57,11 +57,10 @@ class Walk:
     def __init__(
         self, job: Job, descent: Descent | None, root: Entry, fresh: bool, filling: Filling | None = None
     ) -> None:
-        """With `filling`, the plain files of new directories are written by that one."""
+        """With `filling`, new plain files are written by that one, in directories that are asked for."""
         self._job = job
         self._descent = descent
-        patterns = job.options.include is not None or job.options.exclude is not None
-        self._filling = None if patterns else filling
+        self._filling = filling
         level = self._listed(root, b"", job.options.include is None)
         level.waiting, level.fresh, level.absent = False, fresh, descent is None
         # The path of the last level, relative to the restored directory.
@@ -72,8 +71,8 @@ class Walk:
         """Raises ImbfsError when nothing more can be restored, OSError when the target was moved away."""
         if self._descent is not None and not self._job.options.dry_run:
             self._levels[0].former_mode = unlock(self._descent.fd, b".")
-            remove_leftovers(self._descent.fd)
-            self._fill(self._descent.fd, self._levels[0], b"")
+            there = remove_leftovers(self._descent.fd)
+            self._fill(self._descent.fd, self._levels[0], b"", there)
         while self._levels:
             level = self._levels[-1]
             entry = self._next(level)
@@ -87,9 +86,11 @@ class Walk:
         if self._filling is not None:
             self._filling.finish()
 
-    def _fill(self, fd: int, level: _Level, path: bytes) -> None:
-        if level.fresh and self._filling is not None and level.directory is not None:
-            level.folder, level.entries = self._filling.fill(fd, path, level.directory)
+    def _fill(self, fd: int, level: _Level, path: bytes, there: set[bytes]) -> None:
+        # Where only some of it is asked for, its entries are being gone through already.
+        if level.included and self._filling is not None and level.directory is not None:
+            names = level.names if self._job.options.delete else None
+            level.folder, level.entries = self._filling.fill(fd, path, level.directory, there, names)
 
     def _inner(self, name: bytes) -> bytes:
         return self._path + b"/" + name if self._path else name
@@ -219,9 +220,8 @@ class Walk:
             if error.errno in (errno.ELOOP, errno.ENOTDIR):
                 raise OSError(error.errno, "was replaced while it was being restored") from error
             raise
-        if not level.fresh and not self._job.options.dry_run:
-            remove_leftovers(fd)
-        self._fill(fd, level, place.path)
+        if not self._job.options.dry_run:
+            self._fill(fd, level, place.path, set() if level.fresh else remove_leftovers(fd))
 
     def _leave(self) -> None:
         level = self._levels[-1]
