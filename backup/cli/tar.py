@@ -28,11 +28,13 @@ def run_tar(context: Context, arguments: argparse.Namespace) -> int:
     from backup.cli.progress import restore_progress
     from backup.ops.export_tar import export_tar
     from backup.ops.restoring.reader import SnapshotReader
+    from backup.repository.reading import Reading
     from backup.snapshots.paths import find_entry
 
     limit = _volume_size(arguments)
-    with context.open_repository() as repository:
+    with context.open_repository() as repository, Reading(repository, "export") as reading:
         snapshot, path = find_target(context, repository, arguments.source, arguments)
+        reading.show([snapshot])
         entry, parts = find_entry(snapshot, path, repository.tree)
         whole = snapshot if not parts else None
         with (

@@ -140,7 +140,7 @@ class Index:
         )
         found = {}
         for name, row in rows:
-            number, *place = _PLACE.unpack(row)
+            number, *place = PLACE.unpack(row)
             pack = self._pack(number)
             if pack is not None:
                 found[name] = Place(pack, *place)

@@ -7,6 +7,7 @@ from backup.model.entry import Entry
 from backup.model.errors import ImbfsError
 from backup.ops.exporting.part import PartReader, in_deleted, in_files
 from backup.ops.restore import RestoreMonitor, RestoreOptions, RestoreSummary, restore
+from backup.ops.restoring.crew import Crew
 from backup.ops.restoring.reader import SnapshotReader
 from backup.repository import Repository
 from backup.snapshots.changes import changes_of
@@ -16,11 +17,16 @@ FILES, DELETED, CHANGES = b"files", b"deleted", b"changes.jsonl"
 
 
 def export(
-    repository: Repository, root: Entry, directory: bytes, options: RestoreOptions, monitor: RestoreMonitor
+    repository: Repository,
+    root: Entry,
+    directory: bytes,
+    options: RestoreOptions,
+    monitor: RestoreMonitor,
+    crew: Crew | None = None,
 ) -> RestoreSummary:
     """Copies a directory of a snapshot to a new, or empty, one. Raises `ImbfsError` as `restore` does."""
     require_empty(directory)
-    return restore(SnapshotReader(repository), root, directory, options, monitor)
+    return restore(SnapshotReader(repository), root, directory, options, monitor, crew=crew)
 
 
 def export_increment(

@@ -10,6 +10,7 @@ from backup.model.errors import ImbfsError
 from backup.ops.mirroring.held import Held, looks_like
 from backup.ops.mirroring.look import Look, look
 from backup.ops.restore import RestoreMonitor, RestoreOptions, RestoreSummary, restore
+from backup.ops.restoring.crew import Crew
 from backup.ops.restoring.reader import SnapshotReader
 from backup.repository import Repository
 from backup.source.descent import Descent
@@ -44,6 +45,7 @@ def mirror(
     directory: bytes,
     options: MirrorOptions,
     monitor: RestoreMonitor,
+    crew: Crew | None = None,
 ) -> MirrorSummary:
     """Makes the directory equal to `root`, which a snapshot has at `top`, a path at the source.
 
@@ -59,7 +61,8 @@ def mirror(
         parked = _park(directory, options.park, found.gone)
         _take_back(directory, options.park, found.missing)
     plan = replace(options.restore, delete=True, overwrite="if-changed")
-    return MirrorSummary(restore(SnapshotReader(repository), root, directory, plan, monitor), parked)
+    restored = restore(SnapshotReader(repository), root, directory, plan, monitor, crew=crew)
+    return MirrorSummary(restored, parked)
 
 
 def _look(repository: Repository, root: Entry, top: bytes, directory: bytes) -> Look:

@@ -49,9 +49,9 @@ def restore(
 
     A directory's content goes into `target` and its metadata onto it; anything else goes to target/NAME. One
     item's error goes to the monitor and is counted, and the rest goes on. `clock` gives seconds. With
-    `crew`, of the repository that `reader` reads, plain files that are not there yet are written by it. Raises
-    ImbfsError when `target` is not a directory, or nothing more can be written; a KeyboardInterrupt goes
-    through. In all cases no half-written file and no temporary one stays.
+    `crew`, of the repository that `reader` reads, plain files that are not there yet are written by it.
+    Raises ImbfsError when `target` is not a directory, or nothing more can be written; a KeyboardInterrupt
+    goes through. In all cases no half-written file and no temporary one stays.
     """
     started = clock()
     job = Job(reader, options, monitor, Links(), Owners(options.numeric_owner))

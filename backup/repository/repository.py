@@ -10,9 +10,9 @@ from backup.index import Index, index_paths
 from backup.index.location import INDEX_NAME
 from backup.model.errors import CannotStore, Damaged, ImbfsError, is_full
 from backup.model.ids import ObjectId, PackId, SnapshotId
+from backup.objects.blocks import BlockReader
 from backup.objects.hashing import name_of
 from backup.objects.parity import Parity
-from backup.objects.blocks import BlockReader
 from backup.objects.reader import ObjectReader
 from backup.repository.config import KEY, Config, encode_config
 from backup.repository.forgotten import forgotten_snapshots

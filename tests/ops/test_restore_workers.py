@@ -13,6 +13,7 @@ from backup.objects.pack import pack_key
 from backup.ops.backup import BackupOptions, backup
 from backup.ops.restore import RestoreOptions, RestoreSummary, restore
 from backup.ops.restoring.crew import Crew
+from backup.ops.restoring.plain import PlainFile
 from backup.ops.restoring.reader import SnapshotReader
 from backup.snapshots.paths import find_entry
 from tests.repository.stored import MIB, Opened, Silent, make, noise
@@ -20,6 +21,10 @@ from tests.support.compare import differences
 from tests.support.everything import remove_tree
 from tests.support.in_memory import Watcher, leftovers
 from tests.support.small import make_old
+
+ACCESS_ACL = bytes.fromhex(
+    "02000000 01000700ffffffff 02000600e8030000 04000400ffffffff 10000600ffffffff 20000000ffffffff"
+)
 
 #: Enough to fill several batches.
 FILES = 700
@@ -39,6 +44,8 @@ def build(root: Path) -> Path:
         file.truncate(9 * MIB)
     (root / "attributes").write_bytes(b"x")
     os.setxattr(root / "attributes", "user.colour", b"blue")
+    (root / "with-acl").write_bytes(b"y")
+    os.setxattr(root / "with-acl", "system.posix_acl_access", ACCESS_ACL)
     for number in range(5):
         os.link(root / "large", root / f"directory-{number}" / "link")
     os.symlink("large", root / "symlink")
@@ -80,12 +87,14 @@ def save(opened: Opened, source: Path) -> None:
     backup(opened.repository, [os.fsencode(source)], options, Silent())
 
 
-def put_back(opened: Opened, target: Path, crew: Crew) -> tuple[RestoreSummary, Watcher]:
+def put_back(
+    opened: Opened, target: Path, crew: Crew, options: RestoreOptions | None = None
+) -> tuple[RestoreSummary, Watcher]:
     (snapshot,) = opened.repository.snapshots()
     entry, _ = find_entry(snapshot, b"", opened.repository.tree)
     watcher = Watcher()
     reader = SnapshotReader(opened.repository)
-    return restore(reader, entry, bytes(target), RestoreOptions(), watcher, crew=crew), watcher
+    return restore(reader, entry, bytes(target), options or RestoreOptions(), watcher, crew=crew), watcher
 
 
 @pytest.mark.parametrize("workers", [0, 2, 3])
@@ -96,7 +105,7 @@ def test_the_number_of_workers_changes_nothing_that_comes_back(
         summary, watcher = put_back(opened, target, crew)
     assert differences(source, target, holes=True) == []
     assert (summary.errors, summary.links, watcher.problems) == (0, 1, [])
-    assert summary.files == FILES + 90 + 3 + 5
+    assert summary.files == FILES + 90 + 4 + 5
     assert watcher.seen[-1][0] == summary.files + summary.links
 
 
@@ -208,3 +217,56 @@ def test_a_file_is_never_seen_under_its_name_before_it_is_whole(
     with Crew(opened.repository, 0) as crew:
         put_back(opened, target, crew)
     assert seen
+
+
+@pytest.fixture
+def handed_over(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """The names of all files that were given to workers."""
+    names: list[bytes] = []
+    submit = Crew.submit
+
+    def noting(crew: Crew, files: list[PlainFile], *arguments: object) -> None:
+        names.extend(file[1] for file in files)
+        submit(crew, files, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Crew, "submit", noting)
+    return names
+
+
+def test_workers_write_new_files_into_directories_that_are_there(
+    opened: Opened, source: Path, target: Path, handed_over: list[bytes]
+) -> None:
+    for number in range(37):
+        (target / f"directory-{number}").mkdir(parents=True)
+    (target / "directory-5" / "file-5").write_bytes(b"another")
+    (target / "directory-5" / "unknown").write_bytes(b"of no snapshot")
+    with Crew(opened.repository, 2) as crew:
+        summary, _ = put_back(opened, target, crew, RestoreOptions(delete=True))
+    assert differences(source, target, holes=True) == []
+    assert (summary.deleted, summary.errors) == (1, 0)
+    assert len(handed_over) >= FILES - 1
+    assert b"file-5" not in handed_over
+
+
+def test_what_is_excluded_is_not_given_to_workers(
+    opened: Opened, source: Path, target: Path, handed_over: list[bytes]
+) -> None:
+    options = RestoreOptions(exclude=lambda path, is_dir: path.endswith(b"7") and not is_dir)
+    with Crew(opened.repository, 2) as crew:
+        put_back(opened, target, crew, options)
+    assert len(handed_over) > FILES // 2
+    assert not [name for name in handed_over if name.endswith(b"7")]
+    assert not list(target.rglob("file-*7"))
+    assert (target / "directory-1" / "file-1").exists()
+
+
+def test_workers_give_files_their_attributes(
+    opened: Opened, source: Path, target: Path, handed_over: list[bytes]
+) -> None:
+    with Crew(opened.repository, 2) as crew:
+        put_back(opened, target, crew)
+    assert b"attributes" in handed_over
+    assert os.getxattr(target / "attributes", "user.colour") == b"blue"
+    acl = "system.posix_acl_access"
+    assert os.getxattr(target / "with-acl", acl) == os.getxattr(source / "with-acl", acl)
+    assert differences(source, target, holes=True) == []

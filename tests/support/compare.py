@@ -5,6 +5,7 @@ but regular files and directories, and skips what both sides report as holes.
 """
 
 import contextlib
+import errno
 import os
 import random
 import stat
@@ -182,7 +183,13 @@ class _Comparison:
 
 def _xattrs(directory: int, name: bytes) -> dict[bytes, bytes]:
     path = os.fsencode(f"/proc/self/fd/{directory}/") + name
-    keys = os.listxattr(path, follow_symlinks=False)
+    try:
+        keys = os.listxattr(path, follow_symlinks=False)
+    except OSError as error:
+        # A mount of what has none takes none.
+        if error.errno != errno.ENOTSUP:
+            raise
+        return {}
     return {os.fsencode(key): os.getxattr(path, key, follow_symlinks=False) for key in keys}
 
 

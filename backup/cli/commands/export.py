@@ -9,12 +9,13 @@ from backup.cli import exits
 from backup.cli.commands.restore import refuse_repository, tell_summary
 from backup.cli.context import Context
 from backup.cli.output import show_json
+from backup.cli.restoring import Opened, open_to_restore
 from backup.cli.selecting import add_filters, find_pair, find_target
+from backup.cli.workers import parse_workers
 from backup.model.errors import UsageError
 
 if TYPE_CHECKING:
     from backup.ops.restore import RestoreMonitor, RestoreOptions, RestoreSummary
-    from backup.repository import Repository
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,6 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--volume-size",
         metavar="N",
         help="write volumes of at most this size, such as 4G, and an index of them",
+    )
+    parser.add_argument(
+        "--workers", metavar="N", type=parse_workers, help="processes that write files (one for each CPU)"
     )
     add_filters(parser)
 
@@ -45,12 +49,13 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
     if arguments.volume_size is not None:
         raise UsageError("--volume-size is for --tar")
     target = os.fsencode(os.path.abspath(arguments.directory))
-    with context.open_repository() as repository:
-        refuse_repository(repository, target)
-        options = RestoreOptions(protected=frozenset({repository_identity(repository)}))
+    workers = 0 if arguments.increment else arguments.workers
+    with open_to_restore(context, "export", workers) as opened:
+        refuse_repository(opened.repository, target)
+        options = RestoreOptions(protected=frozenset({repository_identity(opened.repository)}))
         with restore_progress(context, None) as monitor:
             copy = _increment if arguments.increment else _snapshot
-            summary = copy(context, repository, arguments, target, options, monitor)
+            summary = copy(context, opened, arguments, target, options, monitor)
     if context.json:
         show_json(dataclasses.asdict(summary))
     elif not context.quiet:
@@ -60,7 +65,7 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
 
 def _snapshot(
     context: Context,
-    repository: "Repository",
+    opened: Opened,
     arguments: argparse.Namespace,
     target: bytes,
     options: "RestoreOptions",
@@ -69,14 +74,16 @@ def _snapshot(
     from backup.ops.export import export
     from backup.snapshots.paths import find_entry
 
+    repository = opened.repository
     snapshot, path = find_target(context, repository, arguments.source, arguments)
+    opened.reading.show([snapshot])
     entry, _ = find_entry(snapshot, path, repository.tree)
-    return export(repository, entry, target, options, monitor)
+    return export(repository, entry, target, options, monitor, opened.crew)
 
 
 def _increment(
     context: Context,
-    repository: "Repository",
+    opened: Opened,
     arguments: argparse.Namespace,
     target: bytes,
     options: "RestoreOptions",
@@ -85,7 +92,9 @@ def _increment(
     from backup.ops.export import export_increment
     from backup.snapshots.paths import find_spot
 
+    repository = opened.repository
     before, after = find_pair(context, repository, arguments.source, arguments, context.notice)
+    opened.reading.show([after] if before is None else [before, after])
     old = None if before is None else find_spot(before.root, [], repository.tree)
     new = find_spot(after.root, [], repository.tree)
     assert new is not None, "a snapshot has a root"

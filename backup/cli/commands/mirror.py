@@ -8,7 +8,9 @@ from backup.cli import exits
 from backup.cli.commands.restore import refuse_repository, tell_summary
 from backup.cli.context import Context
 from backup.cli.output import count, show_json, tell
+from backup.cli.restoring import open_to_restore
 from backup.cli.selecting import add_filters, find_target
+from backup.cli.workers import parse_workers
 from backup.model.errors import NotFound, UsageError
 
 
@@ -20,6 +22,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--park", metavar="DIR", help="move what is gone there, in place of removing it")
     parser.add_argument("--dry-run", action="store_true", help="tell what would be done, do nothing")
     parser.add_argument("--verify", action="store_true", help="compare and read back the content of files")
+    parser.add_argument(
+        "--workers", metavar="N", type=parse_workers, help="processes that write files (one for each CPU)"
+    )
     add_filters(parser)
 
 
@@ -37,9 +42,11 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
     park = None if arguments.park is None else os.fsencode(os.path.abspath(arguments.park))
     if park is not None and (park + b"/").startswith(target + b"/"):
         raise UsageError("--park: a directory in the mirror would be mirrored away: name one beside it")
-    with context.open_repository() as repository:
+    workers = 0 if arguments.dry_run else arguments.workers
+    with open_to_restore(context, "mirror", workers) as (repository, crew, reading):
         refuse_repository(repository, target)
         snapshot, path = find_target(context, repository, (source or ["latest"])[0], arguments)
+        reading.show([snapshot])
         entry, parts = find_entry(snapshot, path, repository.tree)
         if entry.tree is None:
             raise NotFound(f"{source[0]} is a {entry.kind_noun}: a mirror is of a directory")
@@ -50,7 +57,7 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
             park=park,
         )
         with restore_progress(context, snapshot if not parts else None) as monitor:
-            done = mirror(repository, entry, source_path(snapshot, parts), target, options, monitor)
+            done = mirror(repository, entry, source_path(snapshot, parts), target, options, monitor, crew)
     if context.json:
         show_json(dataclasses.asdict(done.restored) | {"parked": done.parked, "snapshot": snapshot.id})
     elif not context.quiet:

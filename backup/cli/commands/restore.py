@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from backup.cli import exits
 from backup.cli.context import Context
 from backup.cli.output import count, show_json, size, tell
+from backup.cli.restoring import open_to_restore
 from backup.cli.selecting import add_filters, find_target
 from backup.cli.workers import parse_workers
 from backup.model.errors import ImbfsError, UsageError
@@ -49,21 +50,14 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
     from backup.cli.progress import restore_progress
     from backup.ops.backup import repository_identity
     from backup.ops.restore import RestoreOptions, restore
-    from backup.ops.restoring.crew import Crew, default_workers
     from backup.ops.restoring.reader import SnapshotReader
-    from backup.repository.reading import Reading
     from backup.snapshots.paths import find_entry
 
     if arguments.target == "":
         raise UsageError("--target: name a directory")
     name = _new_name(arguments)
-    wanted = 0 if arguments.dry_run else arguments.workers
-    with (
-        context.open_repository() as repository,
-        # Before the lease, which has a thread: this forks.
-        Crew(repository, default_workers() if wanted is None else wanted) as crew,
-        Reading(repository, "restore") as reading,
-    ):
+    workers = 0 if arguments.dry_run else arguments.workers
+    with open_to_restore(context, "restore", workers) as (repository, crew, reading):
         snapshot, path = find_target(context, repository, arguments.source, arguments)
         reading.show([snapshot])
         entry, parts = find_entry(snapshot, path, repository.tree)

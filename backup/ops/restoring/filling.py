@@ -3,59 +3,26 @@
 import os
 import stat
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 
 from backup.model.entry import FLAG_NO_CONTENT, Entry
 from backup.model.errors import Damaged
 from backup.model.ids import NO_OBJECT, ObjectId
-from backup.objects.blocks import Spot
+from backup.ops.restoring.batch import Batch, Chunks, Folder, data_of
 from backup.ops.restoring.crew import Crew
 from backup.ops.restoring.items import restore_item
 from backup.ops.restoring.job import ITEM_ERRORS, Job, privileged
 from backup.ops.restoring.names import Place
-from backup.ops.restoring.plain import NOWHERE, PlainFile
 from backup.snapshots.directory import MAX_SIZE, Directory, decode_entry
 from backup.snapshots.tree import NS, REF, STAT, Page
+from backup.source.attributes import Xattr
 
 #: A batch ends with so many files, directories (each is a descriptor), or bytes.
 _FILES, _DIRECTORIES, _BYTES = 512, 16, 4 << 20
 #: Later times are not kept by all file systems: they are looked at again when set.
 _LATEST = 1 << 31
+#: Attributes that writing to a file takes away.
+_AFTERWARDS = b"security."
 _DEFAULT_ACL = "system.posix_acl_default"
-
-#: Where each begins in the file, its length and name.
-_Chunks = tuple[tuple[int, int, ObjectId], ...]
-
-
-class Folder:
-    """A directory whose plain files are being written. Owns a descriptor until they all are."""
-
-    __slots__ = ("awaited", "fd", "finish", "path", "there")
-
-    def __init__(self, fd: int, path: bytes, there: set[bytes]) -> None:
-        self.fd = fd
-        self.path = path
-        #: Names that it had before.
-        self.there = there
-        self.awaited = 0
-        #: What is still to be done with the directory, given its descriptor, when its files are written.
-        self.finish: Callable[[int], None] | None = None
-
-    def inner(self, name: bytes) -> bytes:
-        return self.path + b"/" + name if self.path else name
-
-
-@dataclass(slots=True)
-class _Batch:
-    #: Without the places of their chunks; then where each is in its tree.
-    files: list[tuple[int, bytes, int, int, int, int, int, _Chunks]] = field(default_factory=list)
-    rows: list[tuple[Page, int]] = field(default_factory=list)
-    folders: list[Folder] = field(default_factory=list)
-    #: How many files are in each of them.
-    counts: list[int] = field(default_factory=list)
-    #: Bytes, with holes and without.
-    size: int = 0
-    data: int = 0
 
 
 class Filling:
@@ -65,7 +32,7 @@ class Filling:
         self._job = job
         self._repository = crew.repository
         self._crew = crew
-        self._batch = _Batch()
+        self._batch = Batch()
         self._exclude = job.options.exclude
         #: None: this user may give files to anyone.
         self._user = None if privileged() else os.geteuid()
@@ -87,9 +54,7 @@ class Filling:
         folder = Folder(os.dup(fd), path, there)
         return folder, self._others(folder, directory, names)
 
-    def _others(
-        self, folder: Folder, directory: Directory, names: set[bytes] | None
-    ) -> Iterator[Entry]:
+    def _others(self, folder: Folder, directory: Directory, names: set[bytes] | None) -> Iterator[Entry]:
         others: list[tuple[int, list[int]]] = []
         damage: Damaged | None = None
         folder.awaited += 1
@@ -144,34 +109,37 @@ class Filling:
             if self._user is not None and owner[0] != self._user:
                 others.append(position)
                 continue
-            self._add(folder, page, position, (name, mode, *owner, m_s * NS + m_ns, size, chunks))
+            self._add(folder, page, position, (name, mode, *owner, m_s * NS + m_ns, size, *chunks))
         return others
 
-    def _chunks(self, page: Page, position: int, size: int, chunk: ObjectId, extra: int) -> _Chunks | None:
-        """Where each chunk begins, and its name; None for a file that is not plain."""
+    def _chunks(
+        self, page: Page, position: int, size: int, chunk: ObjectId, extra: int
+    ) -> tuple[tuple[Xattr, ...], Chunks] | None:
+        """Attributes; where each chunk begins, and its name. None for a file that is not plain."""
         if not extra:
             if chunk != NO_OBJECT:
-                return ((0, size, chunk),)
-            return None if size else ()
+                return (), ((0, size, chunk),)
+            return None if size else ((), ())
         try:
             entry = decode_entry(page, position, self._repository.tree)
         except Damaged:
             return None
-        if entry.xattrs:
+        if any(name.startswith(_AFTERWARDS) for name, _ in entry.xattrs):
             return None
         starts = (0, *(extent.end for extent in entry.extents))
-        return tuple(
+        chunks = tuple(
             (start, end - start, name)
             for start, (end, name) in zip(starts, entry.extents, strict=False)
             if name is not None
         )
+        return entry.xattrs, chunks
 
     def _add(
         self,
         folder: Folder,
         page: Page,
         position: int,
-        file: tuple[bytes, int, int, int, int, int, _Chunks],
+        file: tuple[bytes, int, int, int, int, int, tuple[Xattr, ...], Chunks],
     ) -> None:
         batch = self._batch
         if not batch.folders or batch.folders[-1] is not folder:
@@ -183,35 +151,25 @@ class Filling:
         batch.files.append((len(batch.folders) - 1, *file))
         batch.rows.append((page, position))
         batch.size += file[5]
-        batch.data += _data(file[6])
+        batch.data += data_of(file[7])
         folder.awaited += 1
         if batch.size >= _BYTES or len(batch.files) >= _FILES:
             self._flush()
 
-    def _flush(self) -> _Batch:
+    def _flush(self) -> Batch:
         """Gives the batch away; the next one."""
-        batch, self._batch = self._batch, _Batch()
-        places = self._repository.index.places({name for file in batch.files for _, _, name in file[7]})
-        spots: dict[Spot, int] = {}
-        files: list[PlainFile] = []
-        for file in batch.files:
-            pieces = []
-            for start, length, name in file[7]:
-                place = places.get(name)
-                # A chunk without a place is for the one that looks everywhere.
-                block = NOWHERE if place is None else spots.setdefault(place[:3], len(spots))
-                pieces.append((start, length, name, block, 0 if place is None else place.offset))
-            files.append((*file[:7], pieces))
+        batch, self._batch = self._batch, Batch()
+        files, spots = batch.placed(self._repository.index)
         fds = [folder.fd for folder in batch.folders]
         verify = self._job.options.verify
-        self._crew.submit(files, list(spots), fds, verify, lambda failed: self._done(batch, failed))
+        self._crew.submit(files, spots, fds, verify, lambda failed: self._done(batch, failed))
         return self._batch
 
-    def _done(self, batch: _Batch, failed: list[int]) -> None:
+    def _done(self, batch: Batch, failed: list[int]) -> None:
         for number in failed:
             file = batch.files[number]
             batch.size -= file[6]
-            batch.data -= _data(file[7])
+            batch.data -= data_of(file[8])
             self._redo(batch.folders[file[0]], *batch.rows[number])
         last = batch.files[-1]
         written = len(batch.files) - len(failed)
@@ -252,10 +210,6 @@ class Filling:
         if self._batch.files:
             self._flush()
         self._crew.finish()
-
-
-def _data(chunks: _Chunks) -> int:
-    return sum(length for _, length, _ in chunks)
 
 
 def _hands_down(fd: int) -> bool:

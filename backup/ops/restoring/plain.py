@@ -13,12 +13,13 @@ from backup.objects.blocks import BlockReader, Spot
 from backup.objects.hashing import NameOf
 from backup.ops.storing.channel import Channel
 from backup.repository import Repository
+from backup.source.attributes import Xattr
 
-#: Where in the file it begins, its length, its chunk; the number of that one's block, and where it is therein.
+#: Where in the file it begins, its length, its chunk; the number of that one's block, and where in there.
 Piece = tuple[int, int, ObjectId, int, int]
-#: Number of its directory, name, mode, uid, gid, mtime in ns, size in bytes, pieces; between them are holes.
-#: It goes through a channel, as a plain tuple.
-PlainFile = tuple[int, bytes, int, int, int, int, int, Sequence[Piece]]
+#: Number of its directory, name, mode, uid, gid, mtime in ns, size in bytes, attributes, pieces; between them
+#: are holes. It goes through a channel, as a plain tuple.
+PlainFile = tuple[int, bytes, int, int, int, int, int, tuple[Xattr, ...], Sequence[Piece]]
 
 #: The number of a block for a chunk whose place is not known.
 NOWHERE = -1
@@ -57,10 +58,13 @@ class PlainWriter:
         owners: dict[int, tuple[int, int]],
         verify: bool,
     ) -> None:
-        _, name, mode, uid, gid, mtime_ns, size, pieces = file
+        _, name, mode, uid, gid, mtime_ns, size, xattrs, pieces = file
         # Without a name until it is whole: a kill leaves nothing behind.
         fd = os.open(b".", _FLAGS, mode & 0o777, dir_fd=dir_fd)
         try:
+            # First: where the file system takes none, that much is not written in vain.
+            for xattr in xattrs:
+                os.setxattr(fd, *xattr)
             self._write_content(fd, size, pieces, spots, verify)
             # All new files of one directory have the same owner.
             owner = owners.get(dir_fd)
@@ -69,7 +73,8 @@ class PlainWriter:
                 owner = owners[dir_fd] = status.st_uid, status.st_gid
             if owner != (uid, gid):
                 os.fchown(fd, uid, gid)
-            if mode & (self.umask | _SPECIAL_BITS):
+            # An ACL has a mode of its own, and a change of owner takes bits away.
+            if xattrs or mode & (self.umask | _SPECIAL_BITS):
                 os.fchmod(fd, mode & 0o7777)
             os.utime(fd, ns=(mtime_ns, mtime_ns))
             os.link(b"/proc/self/fd/%d" % fd, name, dst_dir_fd=dir_fd, follow_symlinks=True)

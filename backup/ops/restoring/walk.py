@@ -9,7 +9,8 @@ from functools import partial
 
 from backup.model.entry import FLAG_NO_CONTENT, Entry
 from backup.model.errors import Damaged
-from backup.ops.restoring.filling import Filling, Folder
+from backup.ops.restoring.batch import Folder
+from backup.ops.restoring.filling import Filling
 from backup.ops.restoring.items import check_entry, restore_item
 from backup.ops.restoring.job import ITEM_ERRORS, Job, Refused
 from backup.ops.restoring.metadata import apply_metadata
