@@ -68,6 +68,10 @@ class Index:
     def close(self) -> None:
         self._file.close()
 
+    def preload(self) -> None:
+        """Reads the file ahead, as far as there is memory. For a thread of its own. Raises nothing."""
+        self._file.preload()
+
     def clear(self) -> None:
         """Empties every table but that of the snapshots seen."""
 

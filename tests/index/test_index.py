@@ -1,6 +1,9 @@
 """The index: what it says of places, what it does with a file that is not as it left it."""
 
+import ctypes
+import mmap
 import os
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -333,3 +336,31 @@ def test_where_the_repository_holds_something_else_in_its_place_the_cache_is_use
 def test_a_directory_that_everybody_may_write_holds_no_index(tmp_path: Path) -> None:
     tmp_path.chmod(0o777)
     assert kept_in(tmp_path) == [IN_CACHE]
+
+
+def kept_by_the_kernel(path: Path) -> float:
+    """The part of a file's pages that are in memory: see mincore(2)."""
+    with path.open("r+b") as file, mmap.mmap(file.fileno(), 0, flags=mmap.MAP_PRIVATE) as view:
+        pages = (ctypes.c_ubyte * -(-len(view) // mmap.PAGESIZE))()
+        start = ctypes.addressof(ctypes.c_char.from_buffer(view))
+        libc = ctypes.CDLL(None, use_errno=True)
+        assert libc.mincore(ctypes.c_void_p(start), ctypes.c_size_t(len(view)), pages) == 0
+        return sum(page & 1 for page in pages) / len(pages)
+
+
+def test_the_file_can_be_read_ahead_before_anything_is_looked_up(index: Index) -> None:
+    trees = [(name(bytes([number])), os.urandom(200_000)) for number in range(100)]
+    index.add_trees(trees)
+    index.close()
+    with index.path.open("rb") as file:
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    opened = reopened(index)
+    opened.preload()
+    wait_until = time.monotonic() + 10
+    # What lies behind the last page is a hole, of 9 MB.
+    while kept_by_the_kernel(index.path) < 20 / 30 and time.monotonic() < wait_until:
+        time.sleep(0.01)
+    assert kept_by_the_kernel(index.path) > 20 / 30
+    opened.close()
+    opened.preload()

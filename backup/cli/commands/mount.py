@@ -74,11 +74,13 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
 
     @contextmanager
     def view() -> "Iterator[InodeView]":
+        from backup.objects.ahead import Background
         from backup.repository.reading import Reading
 
         # The snapshots are looked for as long as the mount lives: the log is not to grow with that.
         tell = _once(note)
         with context.open_repository(tell) as repository, Reading(repository, "mount") as reading:
+            Background()(repository.index.preload)
             yield _open(context, repository, reading, arguments, own, tell)
 
     shown = f"#{_shown(arguments.target)}" if arguments.target else ""
