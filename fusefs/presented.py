@@ -82,10 +82,6 @@ class Presented:
 
     # The rest is the other view's.
 
-    @property
-    def without_xattrs(self) -> bool:
-        return self._view.without_xattrs
-
     def timeout(self, ino: int) -> float:
         return self._view.timeout(ino)
 

@@ -62,8 +62,6 @@ _WANTED = (
     # The kernel then enforces ACLs, and asks for them with GETXATTR once an inode, not each time.
     | POSIX_ACL
 )
-#: Attributes that no view makes up.
-_STORED_ONLY = (b"system.", b"security.")
 #: Requests for read-ahead that the kernel may have under way.
 _BACKGROUND = 64
 
@@ -192,11 +190,7 @@ class Requests:
 
     def _getxattr(self, unique: int, ino: int, body: memoryview) -> Reply:
         (size,) = GETXATTR_IN.unpack_from(body)
-        name = _text(body[GETXATTR_IN.size :])
-        # Copying asks for the ACL of each file.
-        if self._view.without_xattrs and name.startswith(_STORED_ONLY):
-            raise Refused(errno.ENODATA)
-        value = self._view.xattr(ino, name)
+        value = self._view.xattr(ino, _text(body[GETXATTR_IN.size :]))
         if value is None:
             raise Refused(errno.ENODATA)
         if callable(value):
@@ -206,8 +200,6 @@ class Requests:
         return _sized(value, size)
 
     def _listxattr(self, unique: int, ino: int, body: memoryview) -> Reply:
-        if self._view.without_xattrs:
-            raise Refused(errno.ENOSYS)
         (size,) = GETXATTR_IN.unpack_from(body)
         return _sized(b"".join(name + b"\0" for name in self._view.xattr_names(ino)), size)
 

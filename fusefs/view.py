@@ -53,11 +53,6 @@ class View(Protocol):
         """Seconds for which the kernel may keep what it was told (entries, attributes, absences). Where it
         is an hour or more for the root, nothing below changes either."""
 
-    #: No entry has an extended attribute but those that are answered and not listed: the kernel need not ask
-    #: for lists.
-    @property
-    def without_xattrs(self) -> bool: ...
-
     def attributes(self, ino: int) -> Attributes: ...
 
     def lookup(self, parent: int, name: bytes) -> Attributes:

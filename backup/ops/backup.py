@@ -141,7 +141,7 @@ def conclude(
     parent_id = None if parent is None else parent.id
     if options.dry_run or (unchanged and options.skip_unchanged):
         return BackupResult(None, parent_id, statistics, unchanged)
-    body = _body(repository, sources, options, parent, root, started, statistics, counts)
+    body = _body(repository, sources, options, parent, root, started, statistics)
     assert isinstance(writer, Writer)
     snapshot = writer.commit(body, Labels(options.tags, options.description))
     return BackupResult(snapshot.id, parent_id, statistics, unchanged)
@@ -290,7 +290,6 @@ def _body(
     root: ObjectId,
     started: int,
     statistics: Statistics,
-    counts: Counts,
 ) -> Body:
     return Body(
         format=FORMAT,
@@ -307,6 +306,4 @@ def _body(
         statistics=statistics,
         config=msgspec.to_builtins(repository.config),
         rules=record(options.rules),
-        # What was not looked at is the parent's.
-        xattrs=counts.xattrs or (parent is not None and parent.body.xattrs),
     )

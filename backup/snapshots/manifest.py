@@ -53,7 +53,7 @@ class Body(msgspec.Struct, frozen=True):
     `time` is RFC 3339 with the zone of the machine; `started_ns` is when the walk began, by the
     same clock as the source's times; `top` is the source's directory that the root shows. `original` is
     the snapshot that this one was rewritten from; `config` a copy of config.json, for when that is lost;
-    `rules` say what stayed out; without `xattrs`, no entry has an extended attribute.
+    `rules` say what stayed out.
     """
 
     format: int
@@ -71,7 +71,6 @@ class Body(msgspec.Struct, frozen=True):
     original: str | None = None
     config: dict[str, Any] = {}
     rules: ChosenBy = ChosenBy()
-    xattrs: bool = True
 
 
 class Labels(msgspec.Struct, frozen=True):

@@ -311,10 +311,6 @@ def extra_fields(extra: Buffer) -> Iterator[tuple[int, memoryview]]:
         rest = rest[end:]
 
 
-def has_xattrs(extra: Buffer) -> bool:
-    return any(tag == EXTRA_XATTRS for tag, _ in extra_fields(extra))
-
-
 def decode_xattrs(value: memoryview) -> tuple[tuple[bytes, bytes], ...]:
     found = []
     while value:

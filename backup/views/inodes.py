@@ -20,10 +20,9 @@ _POSITION_MASK = (1 << _POSITION_BITS) - 1
 class InodeView:
     """What a mount shows. Called from one thread; what `open` gives may be read from others."""
 
-    def __init__(self, root: Node, statistics: Statistics, without_xattrs: bool = False) -> None:
+    def __init__(self, root: Node, statistics: Statistics) -> None:
         self._root = root
         self._statistics = statistics
-        self.without_xattrs = without_xattrs
         self._folders = [root.enter()]
         #: Of each folder, the inode that it was entered by.
         self._entered = [ROOT]

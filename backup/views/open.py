@@ -28,7 +28,7 @@ def open_snapshot(
     page, position = directory_spot(repository, snapshot, path)
     counted = snapshot.body.statistics
     statistics = Statistics(counted.bytes, counted.files + counted.dirs)
-    return InodeView(SnapshotNode(scope, page, position), statistics, _without_xattrs(scope, snapshot))
+    return InodeView(SnapshotNode(scope, page, position), statistics)
 
 
 def open_increment(
@@ -37,22 +37,16 @@ def open_increment(
     """The view of what `after` changed against `before`; all of it where there is no `before`."""
     directories, options = Directories(repository), options or Options()
     time_ns = int(time_of(after).timestamp() * 1e9)
-    scope = Scope(directories, after.id, options)
     folder = increment_folder(
         Scope(directories, after.id if before is None else before.id, options),
-        scope,
+        Scope(directories, after.id, options),
         None if before is None else directory_spot(repository, before, b""),
         directory_spot(repository, after, b""),
         time_ns,
     )
     counted = after.body.statistics
     statistics = Statistics(counted.bytes, counted.files + counted.dirs)
-    without = _without_xattrs(scope, after, *([] if before is None else [before]))
-    return InodeView(MadeDirectory(lambda: folder, time_ns), statistics, without)
-
-
-def _without_xattrs(scope: Scope, *shown: Snapshot) -> bool:
-    return not scope.options.list_xattrs and not any(snapshot.body.xattrs for snapshot in shown)
+    return InodeView(MadeDirectory(lambda: folder, time_ns), statistics)
 
 
 def open_repository(

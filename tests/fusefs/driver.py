@@ -52,7 +52,6 @@ def without_root() -> Iterator[View]:
 @contextlib.contextmanager
 def small() -> Iterator[View]:
     view = Sample()
-    view.without_xattrs = True
     sys.stderr.write("view made\n")
     yield view
     sys.stderr.write("view closed\n")

@@ -144,7 +144,6 @@ class Sample:
     def __init__(self) -> None:
         self.nodes: dict[int, Node] = {}
         self.parents: dict[int, int] = {1: 1}
-        self.without_xattrs = False
         self.seconds = math.inf
         #: In place of `seconds`, by inode.
         self.timeouts: dict[int, float] = {}

@@ -67,17 +67,6 @@ def test_a_missing_xattr_is_no_data(driver: Driver) -> None:
     assert raised.value.errno == errno.ENODATA
 
 
-def test_without_xattrs_in_the_view_the_kernel_asks_for_no_list(mount: Mounter) -> None:
-    driver = mount("small", how="counting")
-    for _ in range(5):
-        with pytest.raises(OSError) as raised:
-            os.listxattr(driver.at)
-        assert raised.value.errno == errno.EOPNOTSUPP
-    driver.process.terminate()
-    assert driver.ended() == 0
-    assert json.loads(driver.log.read_text().splitlines()[-1])[str(Opcode.LISTXATTR)] == 1
-
-
 @pytest.mark.parametrize(("name", "allowed"), [("small", True), ("closed", False), ("acl", False)])
 def test_the_kernel_enforces_modes_and_acls_on_others(driver: Driver, name: str, allowed: bool) -> None:
     done = subprocess.run(

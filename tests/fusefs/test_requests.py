@@ -312,10 +312,6 @@ def test_extended_attributes_are_asked_for_their_size_first(mount: Mount) -> Non
     assert mount.ask(Opcode.LISTXATTR, bytes(8), ino) == struct.pack("=II", 19, 0)
     assert mount.ask(Opcode.LISTXATTR, struct.pack("=II", 19, 0), ino) == b"user.one\0user.none\0"
     assert mount.refused(Opcode.LISTXATTR, struct.pack("=II", 18, 0), ino) == errno.ERANGE
-    mount.view.without_xattrs = True
-    assert mount.ask(Opcode.GETXATTR, struct.pack("=II", 2, 0) + b"user.one\0", ino) == b"\0\xff"
-    acl = struct.pack("=II", 99, 0) + b"system.posix_acl_access\0"
-    assert mount.refused(Opcode.GETXATTR, acl, mount.ino(b"acl")) == errno.ENODATA
 
 
 def test_what_is_forgotten_is_not_answered(mount: Mount) -> None:

@@ -109,37 +109,3 @@ def test_virtual_attributes_are_listed_only_when_asked_for(kept: Kept, snapshot:
 
 def test_whether_a_file_is_damaged_is_told_by_a_function_for_it_reads_the_file(shown: Shown) -> None:
     assert callable(shown.view.xattr(shown.ino("several chunks"), b"user.imbfs.damaged"))
-
-
-def test_only_a_snapshot_without_any_attribute_is_said_to_have_none(kept: Kept, source: Path) -> None:
-    """What is taken from the parent is not looked at again: there, its word stands."""
-
-    def without() -> bool:
-        snapshot = kept.backup(source)
-        plain = open_snapshot(kept.repository, snapshot).without_xattrs
-        listing = Options(list_xattrs=True)
-        assert not open_snapshot(kept.repository, snapshot, options=listing).without_xattrs
-        assert kept.repository.catalogue.read(snapshot.id).body.xattrs is not plain
-        return plain
-
-    (source / "sub").mkdir()
-    (source / "sub" / "link").symlink_to("nowhere")
-    (source / "sub" / "file").write_bytes(noise(3 * MIB, 1))
-    assert without()
-    assert without()
-    (source / "more").write_bytes(b"more")
-    assert without()
-    os.setxattr(source / "sub", "user.of the directory", b"d")
-    assert not without()
-    (source / "yet more").write_bytes(b"more")
-    assert not without()
-
-
-@pytest.mark.parametrize("name", [".", "sub", "sub/file", "sub/link", "sub/large"])
-def test_an_attribute_is_met_wherever_it_is(kept: Kept, source: Path, name: str) -> None:
-    (source / "sub").mkdir()
-    (source / "sub" / "file").write_bytes(b"")
-    (source / "sub" / "link").symlink_to("nowhere")
-    (source / "sub" / "large").write_bytes(noise(3 * MIB, 1))
-    os.setxattr(source / name, "trusted.one", b"d", follow_symlinks=False)
-    assert not open_snapshot(kept.repository, kept.backup(source)).without_xattrs

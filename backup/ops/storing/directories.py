@@ -15,7 +15,7 @@ from backup.ops.storing.frame import Frame, Slot
 from backup.ops.storing.monitor import Counts, Monitor
 from backup.ops.storing.parent import ParentDirectory
 from backup.ops.storing.unchanged import Comparison
-from backup.snapshots.tree import Buffer, Row, encode_extra, encode_stat, has_xattrs
+from backup.snapshots.tree import Buffer, Row, encode_extra, encode_stat
 from backup.snapshots.tree_writer import TreeWriter, write_tree
 from backup.source.attributes import OwnerNames
 
@@ -121,8 +121,6 @@ class Directories:
 
     def write(self, rows: list[Row]) -> ObjectId:
         """Stores a directory's tree."""
-        for row in rows:
-            self._note_xattrs(row)
         return write_tree(rows, self._store.store_tree, self._owners.user, self._owners.group)
 
     def _writer(self) -> TreeWriter:
@@ -140,13 +138,8 @@ class Directories:
                     continue
                 row = parent.row(row)
             if isinstance(row, Row):
-                self._note_xattrs(row)
                 writer.add(row)
             at += 1
-
-    def _note_xattrs(self, row: Row) -> None:
-        if row.extra and not self._counts.xattrs:
-            self._counts.xattrs = has_xattrs(row.extra)
 
     def _keep_page(
         self,

@@ -37,5 +37,3 @@ class Counts:
     #: Of those read, what the repository had already.
     bytes_deduplicated: int = 0
     errors: int = 0
-    #: Whether any entry that is not as the parent has it has extended attributes.
-    xattrs: bool = False
