@@ -26,6 +26,8 @@ RAW, ZSTD = 0, 1
 #: Plain bytes from which on a sample is compressed first, and the pieces that it is made of.
 SAMPLED = 512 << 10
 PIECES, PIECE = 8, 4 << 10
+#: The level of samples, of what is kept twice, and of large blocks that shrink by less than half.
+FAST = 1
 
 Buffer = bytes | memoryview
 
@@ -37,9 +39,13 @@ class BlockKind(IntEnum):
     SEGMENT = 3
 
 
+#: The level of repositories for which none is asked.
+USUAL = 3
+
+
 class CompressionSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: str = "zstd"
-    level: int = 3
+    level: int = USUAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,26 +85,34 @@ def encode_block(kind: BlockKind, objects: Sequence[Buffer], settings: Compressi
     """A whole block: header and payload. Stored raw where compression saves less than 1/32."""
     plain = objects[0] if len(objects) == 1 else b"".join((*objects, pack_lengths(objects)))
     codec, payload = RAW, plain
-    if settings.name == "zstd" and len(plain) >= 64 and _may_shrink(plain):
-        packed = _contexts.compressor(settings.level).compress(plain)
+    level = _level_for(plain, settings) if settings.name == "zstd" and len(plain) >= 64 else None
+    if level is not None:
+        packed = _contexts.compressor(level).compress(plain)
         if len(packed) <= len(plain) - len(plain) // 32:
             codec, payload = ZSTD, packed
     head = BlockHeader(codec, kind, len(objects), len(plain), len(payload)).pack()
     return b"".join((head, payload))
 
 
-def _may_shrink(plain: Buffer) -> bool:
-    """Tries some pieces of a large block: media and what is compressed already are not gone through whole."""
+def _level_for(plain: Buffer, settings: CompressionSettings) -> int | None:
+    """The level for a block, None where it does not shrink. Of a large one some pieces are tried: media and
+    what is compressed already are not gone through whole. Where less than half can be saved, a higher level
+    finds little more, in twice the time: only who asks for one above the usual has it all the same.
+    """
     if len(plain) < SAMPLED:
-        return True
+        return settings.level
     step = len(plain) // PIECES
     pieces = b"".join(plain[at : at + PIECE] for at in range(0, step * PIECES, step))
-    return len(_contexts.compressor(1).compress(pieces)) < len(pieces) - len(pieces) // 64
+    tried = len(_contexts.compressor(FAST).compress(pieces))
+    if tried >= len(pieces) - len(pieces) // 64:
+        return None
+    usual = settings.level <= USUAL
+    return min(FAST, settings.level) if usual and tried > len(pieces) // 2 else settings.level
 
 
 def compress(plain: Buffer) -> bytes:
     """One zstd frame that states its content's size, made fast: for what is kept twice."""
-    return _contexts.compressor(1).compress(plain)
+    return _contexts.compressor(FAST).compress(plain)
 
 
 def decompress(frame: Buffer, most: int) -> bytes:

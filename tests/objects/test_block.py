@@ -1,5 +1,6 @@
 """Blocks: what goes in comes out, and damage or a forged size never gets through."""
 
+import random
 import struct
 import time
 import zlib
@@ -23,6 +24,8 @@ from backup.objects.block import (
     object_lengths,
 )
 from tests.objects.samples import codec, compressions, damaged, few, never_but_our_own
+
+MIB = 1 << 20
 
 kinds = st.sampled_from(BlockKind)
 objects = st.lists(st.one_of(st.binary(max_size=80), st.binary(max_size=8).map(lambda b: b * 50)), min_size=1)
@@ -61,6 +64,28 @@ def test_what_compresses_is_stored_smaller_at_every_level(level: int) -> None:
 def test_what_does_not_compress_is_stored_as_it_is() -> None:
     data = bytes(value * 167 % 256 for value in range(63))
     assert encode_block(BlockKind.DATA, [data], CompressionSettings())[HEADER_SIZE:] == data
+
+
+def letters(size: int) -> bytes:
+    """Nothing repeats, and five bits tell eight: what a higher level finds no more in."""
+    return bytes(random.Random(1).choices(b"abcdefghijklmnopqrstuvwxyz012345", k=size))
+
+
+@pytest.mark.parametrize(
+    ("size", "asked", "made"), [(MIB, 3, 1), (MIB, 19, 19), (MIB, 1, 1), (MIB // 4, 3, 3)]
+)
+def test_a_large_block_that_shrinks_by_less_than_half_is_compressed_fast_unless_more_was_asked_for(
+    size: int, asked: int, made: int
+) -> None:
+    block = encode_block(BlockKind.DATA, [letters(size)], CompressionSettings("zstd", asked))
+    compressor = zstandard.ZstdCompressor(level=made, write_checksum=False, write_content_size=True)
+    assert block[HEADER_SIZE:] == compressor.compress(letters(size))
+
+
+def test_a_large_block_that_shrinks_well_is_compressed_at_the_level_of_the_repository() -> None:
+    plain = b"".join(b"line %d\n" % (number * 7919) for number in range(60_000))
+    block = encode_block(BlockKind.DATA, [plain], CompressionSettings("zstd", 3))
+    assert block[HEADER_SIZE:] == zstandard.ZstdCompressor(level=3, write_checksum=False).compress(plain)
 
 
 def test_without_compression_everything_is_stored_as_it_is() -> None:

@@ -31,10 +31,6 @@ class _Member:
     reads: int = 0
     encodes: int = 0
 
-    @property
-    def load(self) -> int:
-        return self.reads + self.encodes
-
 
 @dataclass(slots=True)
 class _Job:
@@ -129,7 +125,7 @@ class Crew:
         self._members.clear()
 
     def _idlest(self) -> _Member:
-        return min(self._members.values(), key=lambda member: member.load)
+        return min(self._members.values(), key=lambda member: member.reads + member.encodes)
 
     def _send(self, member: _Member, message: Message, fds: list[int] | None = None) -> None:
         try:
@@ -199,14 +195,17 @@ class Crew:
             del self._jobs[number]
         blocks = self._intake.claim(part)
         if blocks:
-            self._encode(part, slot, blocks)
+            self._encode(job, part, slot, blocks)
         else:
             self._slots.free.append(slot)
         job.done = self._intake.deliver(job.batch, job.done, part)
         return True
 
-    def _encode(self, part: Part, slot: int, blocks: list[list[int]]) -> None:
-        member = self._idlest()
+    def _encode(self, job: _Job, part: Part, slot: int, blocks: list[list[int]]) -> None:
+        # Others wait for the reader whose turn it is: while it is at a large file, it is to read on.
+        member = min(
+            self._members.values(), key=lambda member: (member.encodes, member is job.member, member.reads)
+        )
         number, self._parts = self._parts, self._parts + 1
         self._claimed[number] = _Claimed(part, slot, blocks, None)
         member.encodes += 1

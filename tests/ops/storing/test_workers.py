@@ -2,6 +2,7 @@
 
 import errno
 import os
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -9,7 +10,9 @@ import pytest
 
 from backup.model.entry import FLAG_CHANGING
 from backup.ops.backup import BackupOptions, BackupResult, backup
-from backup.ops.storing import batch, readers
+from backup.ops.storing import batch, readers, worker
+from backup.ops.storing.part import encode_in_place
+from backup.ops.storing.reader import BatchReader
 from backup.source.descent import Identity, open_file
 from tests.repository.stored import MIB, Opened, Silent, make, noise
 from tests.support.everything import text
@@ -89,6 +92,32 @@ def batches_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("batches_of_one")
+def test_one_large_file_is_read_by_one_worker_and_compressed_by_others_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "large").write_bytes(text(40 * MIB))
+
+    def noted(kind: str, function: Callable[..., object]) -> Callable[..., object]:
+        def note(*args: object) -> object:
+            with (tmp_path / kind).open("a") as file:
+                file.write(f"{os.getpid()}\n")
+            return function(*args)
+
+        return note
+
+    monkeypatch.setattr(f"{worker.__name__}.encode_in_place", noted("encoders", encode_in_place))
+    monkeypatch.setattr(BatchReader, "read", noted("readers", BatchReader.read))
+    opened = make(tmp_path)
+    run(opened, tmp_path / "source", workers=2)
+    opened.close()
+    readers = (tmp_path / "readers").read_text().split()
+    encoders = (tmp_path / "encoders").read_text().split()
+    assert len(readers) == 1
+    # The first part is claimed when nobody compresses: it does not go to the one who is to read on.
+    assert set(encoders) - set(readers)
+
+
 def test_a_file_that_vanishes_is_a_notice_and_its_other_name_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
