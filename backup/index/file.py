@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 import lmdb
 
 from backup.index.look import identity, is_own_file, what_is_wrong
+from backup.index.shrinking import is_mostly_free, write_compact
 from backup.model.errors import CannotStore
 
 if TYPE_CHECKING:
@@ -171,6 +172,25 @@ class IndexFile:
         # Not closed: other threads may be reading. It goes with the last of them.
         self._opened = self._open(damaged.identity)
         self.replaced += 1
+
+    def shrink(self) -> None:
+        """Puts a copy of what is in use in the file's place, where most of it is free and there is space."""
+        # Only a wish: what is wrong with the file is met by whoever needs it.
+        with suppress(lmdb.Error, DamagedFile, OSError):
+            if is_mostly_free(self._opened.env, self._opened.tables.values()):
+                self._shrink()
+
+    def _shrink(self) -> None:
+        with _guard(self.path.parent, fcntl.LOCK_EX), self._opened.env.begin(write=True):
+            if identity(self.path) == self._opened.identity:
+                new = self.path.with_name(f"{self.path.name}-new")
+                write_compact(self._opened.env, new)
+                # As in `_make`: nobody is to have the lock file of the one with the data of the other.
+                self.path.unlink()
+                self._lock_path.unlink(missing_ok=True)
+                new.rename(self.path)
+                # Not closed, as in `_replace`. Others go over when they look for segments.
+                self._opened = self._map()
 
     def follow(self) -> None:
         """Goes over to the file that another process has put in this one's place."""

@@ -291,6 +291,10 @@ class Index:
         for step in range(SETTLING):
             self._file.write(partial(_put_settled, bytes([step])))
 
+    def shrink(self) -> None:
+        """Gives space back to the file system, where most of a large file is free."""
+        self._file.shrink()
+
     def status(self) -> IndexStatus:
         counts = self._file.read(
             lambda txn, tables: {name: txn.stat(table)["entries"] for name, table in tables.items()}

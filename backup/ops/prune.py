@@ -87,6 +87,7 @@ def prune(repository: Repository, options: PruneOptions, monitor: Monitor) -> Pr
     # All the names have been in memory for long enough.
     del pruning
     repository.lookup.sync()
+    repository.index.shrink()
     return summary
 
 
@@ -123,7 +124,9 @@ class _Pruning:
             ) from error
         self._young = _young(repository, living)
         self._holders = Holders(self._survey, self._condemned)
-        self.plan = make_plan(self._holders.uses(self._young), options.max_unused)
+        self.plan = make_plan(
+            self._holders.uses(self._young), options.max_unused, repository.config.pack_size
+        )
         self._sweep: Sweep | None = None
 
     def execute(self, lease: HeldLease) -> None:
@@ -131,7 +134,7 @@ class _Pruning:
         # First what needs the least space.
         self._sweep.run()
         self._remove([pack.id for pack in self.plan.unused])
-        if self.plan.repacked:
+        if self.plan.copied:
             self._remove(self._repack())
         self._list_unlisted()
 
@@ -146,11 +149,13 @@ class _Pruning:
         going = frozenset(pack.id for pack in self.plan.going)
         repack = Repack(self._repository, self._survey, self._holders, going | self._condemned, self._monitor)
         try:
-            return repack.run(self.plan.repacked)
+            return repack.run(self.plan.copied)
         except (OSError, CannotStore) as error:
             if not is_full(error):
                 raise
-            self._monitor.notice("there is no space to repack packs: those that are used in part stay")
+            self._monitor.notice(
+                "there is no space to repack packs: those used in part, and small ones, stay"
+            )
             return []
 
     def _list_unlisted(self) -> None:

@@ -72,6 +72,23 @@ def test_the_summary_of_a_dry_run_foretells_that_of_the_prune(grown: Imbfs) -> N
     assert abs((size - left) - done["bytes_freed"]) < 0.01 * size
 
 
+def test_the_small_packs_of_many_backups_are_merged(imbfs: Imbfs, tmp_path: Path) -> None:
+    source = fill(tmp_path / "source", range(100, 101))
+    imbfs.run("init")
+    for number in range(9):
+        (source / "changing").write_bytes(os.urandom(5000))
+        (source / f"new {number}").write_bytes(os.urandom(5000))
+        imbfs.backup(source)
+    assert len(packs(imbfs)) == 18
+    dry = imbfs.run("prune", "--dry-run", "--max-unused", "100")
+    assert "18 small packs to be merged" in dry.text
+    merged = imbfs.run("--json", "prune", "--max-unused", "100").json()
+    assert (merged["packs_merged"], merged["packs_removed"], len(packs(imbfs))) == (18, 18, 2)
+    imbfs.run("check", "--read-data")
+    assert imbfs.run("--json", "prune", "--max-unused", "0").json()["packs_merged"] == 0, "once is enough"
+    assert imbfs.run("cat", "latest:new 3").stdout == (source / "new 3").read_bytes()
+
+
 def test_what_may_be_unused_stays(grown: Imbfs) -> None:
     """With 100 per cent, only packs go of which nothing is needed."""
     summary = grown.run("--json", "prune", "--max-unused", "100").json()

@@ -3,6 +3,9 @@
 import ctypes
 import mmap
 import os
+import random
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -364,3 +367,37 @@ def test_the_file_can_be_read_ahead_before_anything_is_looked_up(index: Index) -
     assert kept_by_the_kernel(index.path) > 20 / 30
     opened.close()
     opened.preload()
+
+
+#: Has the index open, and tells of a tree and of a snapshot's note after it was told to go on.
+NEIGHBOUR = """
+import sys
+from pathlib import Path
+from backup.index import Index
+index = Index(Path(sys.argv[1]), sys.argv[2], print)
+tree = bytes.fromhex(sys.argv[3])
+print(index.tree(tree), flush=True)
+input()
+before = index.replaced
+index.begin_sync(set())
+print(index.tree(tree), index.replaced - before, index.status().bytes < 2 << 20)
+"""
+
+
+def test_where_most_of_a_large_index_is_free_it_gets_smaller_under_its_neighbours(index: Index) -> None:
+    large = [(object_in("a", number), random.Random(number).randbytes(4 << 20)) for number in range(5)]
+    index.add_segment(segment("a"), [pack_of("a", 5)], large)
+    index.add_segment(segment("b"), [pack_of("b")], [(object_in("b"), b"tree")])
+    index.shrink()
+    assert index.status().bytes > 20 << 20, "what is in use stays"
+    arguments = [sys.executable, "-c", NEIGHBOUR, str(index.path), OURS, object_in("b").hex()]
+    with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as neighbour:
+        assert neighbour.stdout is not None
+        assert neighbour.stdout.readline() == "b'tree'\n"
+        sync(index, {"b": [pack_of("b")]})
+        index.shrink()
+        assert index.status().bytes < 2 << 20
+        assert index.tree(object_in("b")) == b"tree"
+        told, _ = neighbour.communicate("go on\n", timeout=60)
+    assert told == "b'tree' 1 True\n"
+    assert sorted(path.name for path in index.path.parent.iterdir()) == ["index.lmdb", "index.lmdb-lock"]

@@ -69,6 +69,8 @@ def _show_plan(context: Context, plan: "Plan") -> None:
     if context.json or context.quiet:
         return
     show(f"{count(len(plan.unused), 'pack')} unused, {count(len(plan.repacked), 'pack')} to be repacked")
+    if plan.merged:
+        show(f"{count(len(plan.merged), 'small pack')} to be merged")
     if plan.condemned:
         show(f"{count(len(plan.condemned), 'pack')} condemned by an earlier prune")
     show(
@@ -103,6 +105,7 @@ def record(summary: "PruneSummary", dry_run: bool) -> dict[str, Any]:
         "bytes_unused_left": plan.unused_left,
         "packs_unused": len(plan.unused),
         "packs_repacked": len(plan.repacked),
+        "packs_merged": len(plan.merged),
         "packs_kept": len(plan.kept),
         "packs_removed": summary.packs_removed,
         "packs_waiting": summary.packs_waiting,

@@ -112,6 +112,7 @@ class Holders:
             used_plain=sum(pack.lengths[place] for place in mine),
             stored=sum(pack.shares),
             used_stored=sum(pack.shares[place] for place in mine),
+            kind=pack.kind,
             condemned=pack.id in self._condemned,
             young=young,
         )

@@ -6,12 +6,18 @@ from typing import NamedTuple
 
 from backup.model.ids import PackId
 
+#: A pack below this part of the size, and of the objects, that make one full is small.
+SMALL = 0.25
+FULL_OBJECTS = 1 << 16
+#: So many small packs of a kind may stay: what a few backups have left.
+FEW = 8
+
 
 class PackUse(NamedTuple):
     """How much of a pack is needed: objects, plain bytes, and bytes on disk (`size` is the whole file).
 
-    An object that several packs hold counts as needed in one of them. `young`: a backup that is still
-    running may have written it, and no snapshot needs it yet.
+    An object that several packs hold counts as needed in one of them. `kind` is that of its blocks.
+    `young`: a backup that is still running may have written it, and no snapshot needs it yet.
     """
 
     id: PackId
@@ -22,6 +28,7 @@ class PackUse(NamedTuple):
     used_plain: int
     stored: int
     used_stored: int
+    kind: int = 0
     condemned: bool = False
     young: bool = False
 
@@ -33,18 +40,24 @@ class PackUse(NamedTuple):
 
 @dataclass(frozen=True)
 class Plan:
-    """`unused` packs go; of `repacked` ones, what is needed is copied first, then they go. `condemned` is
-    what an earlier prune left to be deleted, and `unused_left` the unused bytes that stay.
+    """`unused` packs go; of `repacked` ones, what is needed is copied first, then they go; so it is with
+    small ones that are `merged`. `condemned` is what an earlier prune left to be deleted, and `unused_left`
+    the unused bytes that stay.
     """
 
     unused: list[PackUse] = field(default_factory=list)
     repacked: list[PackUse] = field(default_factory=list)
+    merged: list[PackUse] = field(default_factory=list)
     condemned: list[PackUse] = field(default_factory=list)
     kept: list[PackUse] = field(default_factory=list)
 
     @property
     def going(self) -> list[PackUse]:
-        return [*self.condemned, *self.unused, *self.repacked]
+        return [*self.condemned, *self.unused, *self.copied]
+
+    @property
+    def copied(self) -> list[PackUse]:
+        return [*self.repacked, *self.merged]
 
     @property
     def objects_removed(self) -> int:
@@ -62,17 +75,18 @@ class Plan:
 
     @property
     def bytes_copied(self) -> int:
-        return sum(pack.used_stored for pack in self.repacked)
+        return sum(pack.used_stored for pack in self.copied)
 
     @property
     def unused_left(self) -> int:
         return sum(pack.unused for pack in self.kept)
 
 
-def make_plan(packs: Sequence[PackUse], max_unused: float) -> Plan:
-    """`max_unused` is a share (0.05: 5 %): so much of what stays may be unused.
+def make_plan(packs: Sequence[PackUse], max_unused: float, pack_size: int) -> Plan:
+    """`max_unused` is a share (0.05: 5 %): so much of what stays may be unused. `pack_size` is a full one's.
 
-    Packs with the largest unused share are repacked first, until the rest is below that.
+    Packs with the largest unused share are repacked first, until the rest is below that. Small ones are
+    merged where more than a few of a kind would stay.
     """
     condemned = [pack for pack in packs if pack.condemned and not pack.used_objects]
     standing = [pack for pack in packs if not pack.condemned]
@@ -89,4 +103,19 @@ def make_plan(packs: Sequence[PackUse], max_unused: float) -> Plan:
             left -= pack.unused
             total -= pack.size - pack.used_stored
     chosen = {pack.id for pack in repacked}
-    return Plan(unused, repacked, condemned, [pack for pack in kept if pack.id not in chosen])
+    merged = _too_many_small([pack for pack in kept if pack.id not in chosen], pack_size)
+    chosen |= {pack.id for pack in merged}
+    return Plan(unused, repacked, merged, condemned, [pack for pack in kept if pack.id not in chosen])
+
+
+def _too_many_small(packs: Sequence[PackUse], pack_size: int) -> list[PackUse]:
+    merged: list[PackUse] = []
+    small = [
+        pack
+        for pack in packs
+        if pack.size < SMALL * pack_size and pack.objects < SMALL * FULL_OBJECTS and not pack.young
+    ]
+    for kind in sorted({pack.kind for pack in small}):
+        alike = [pack for pack in small if pack.kind == kind]
+        merged += alike if len(alike) > FEW else []
+    return merged

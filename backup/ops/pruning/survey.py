@@ -19,12 +19,13 @@ from backup.repository import Repository
 class Contents:
     """One pack. Of each of its objects: the number, the length, and its share of the bytes on disk."""
 
-    __slots__ = ("id", "lengths", "listed", "numbers", "shares", "size")
+    __slots__ = ("id", "kind", "lengths", "listed", "numbers", "shares", "size")
 
     def __init__(self, pack: PackRecord, numbers: "array[int]", listed: bool) -> None:
         self.id = pack.id
         self.size = pack.size
         self.listed = listed
+        self.kind = pack.blocks[0].kind if pack.blocks else 0
         self.numbers = numbers
         self.lengths = array("I", (length for block in pack.blocks for _, length in block.objects))
         self.shares = array(
