@@ -144,10 +144,10 @@ class Index:
         )
         found = {}
         for name, row in rows:
-            number, *place = PLACE.unpack(row)
+            number, block_offset, block_size, plain, offset, length, codec = PLACE.unpack(row)
             pack = self._pack(number)
             if pack is not None:
-                found[name] = Place(pack, *place)
+                found[name] = Place(pack, block_offset, block_size, plain, codec, offset, length)
         return found
 
     def packs_of(self, objects: Iterable[ObjectId]) -> dict[ObjectId, PackId]:

@@ -74,6 +74,12 @@ def test_all_that_was_added_is_there_after_it_is_opened_again(index: Index) -> N
     again.close()
 
 
+def test_many_objects_asked_for_at_once_are_where_each_of_them_is(index: Index) -> None:
+    index.add_segment(segment("a"), [pack_of("a"), pack_of("b")])
+    asked = [object_in(label, number) for label in "ab" for number in range(3)]
+    assert index.places([*asked, object_in("c")]) == {each: index.place(each) for each in asked}
+
+
 def test_the_newest_place_of_an_object_is_the_one_that_counts(index: Index) -> None:
     first = pack_of("a")
     second = first._replace(id=PackId(name(b"another pack")))
