@@ -13,6 +13,8 @@ PARTLY = 3
 #: What `status` and `diff` find, and a backup that was not to find it.
 CHANGES = 4
 ONLY_RENAMES = 5
+#: What is immutable has changed.
+ALARM = 6
 NO_REPOSITORY = 10
 BUSY = 11
 DAMAGE = 12

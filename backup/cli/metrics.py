@@ -22,6 +22,7 @@ _HELP = {
     "imbfs_backup_bytes_added": "Bytes of new data, before compression.",
     "imbfs_backup_bytes_stored": "Bytes that the repository grew by.",
     "imbfs_backup_errors": "Items that could not be read.",
+    "imbfs_backup_alarms": "Changes of what is immutable.",
     "imbfs_prune_bytes_freed": "Bytes that were freed on disk.",
     "imbfs_check_bytes_read": "Bytes of packs that were read.",
     "imbfs_check_damage": "Pieces of damage that were found.",

@@ -79,6 +79,7 @@ def find_pair(
 
 def scan_options(context: Context, repository: "Repository", snapshot: "Snapshot") -> "BackupOptions":
     """How the live tree is looked at to compare it with a snapshot: as the backup of that one did."""
+    from backup.cli.locks import locks
     from backup.cli.seals import seals_of
     from backup.ops.backup import BackupOptions
     from backup.ops.storing.recorded import recorded
@@ -89,5 +90,6 @@ def scan_options(context: Context, repository: "Repository", snapshot: "Snapshot
         host=snapshot.body.host,
         user="",
         rules=rules,
+        locked=frozenset(locks()),
         seals=seals_of(repository),
     )

@@ -27,6 +27,8 @@ def wants_stream(arguments: argparse.Namespace) -> bool:
         raise UsageError("--stdin takes neither a path nor a command: a stream is a snapshot of its own")
     if arguments.stdin_from_command and not arguments.paths:
         raise UsageError("--stdin-from-command: name the command, after --")
+    if arguments.immutable or arguments.accept_changes:
+        raise UsageError("--immutable is about paths, and a stream has none")
     if arguments.files_from or arguments.files_from0 or arguments.approve or arguments.expect:
         raise UsageError("a stream can be neither compared beforehand nor backed up together with paths")
     return True

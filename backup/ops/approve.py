@@ -5,8 +5,16 @@ from typing import Literal
 
 from backup.model.errors import NotApproved, OnlyRenames
 from backup.model.ids import ObjectId
-from backup.ops.backup import BackupOptions, BackupResult, backup, find_parent, find_sources
+from backup.ops.backup import (
+    BackupOptions,
+    BackupResult,
+    backup,
+    check_immutable,
+    find_parent,
+    find_sources,
+)
 from backup.ops.diff import Line, Verdict, diff, metadata_of, verdict_of
+from backup.ops.guarding.keep import keep_immutable
 from backup.ops.scan import scan
 from backup.ops.storing.monitor import Monitor
 from backup.repository import Repository
@@ -31,13 +39,19 @@ def backup_approved(
     parent = find_parent(repository, sources, options.host)
     if parent is None:
         return backup(repository, paths, options, heard.telling())
+    check_immutable(repository, options, sources, parent, heard)
     seen = scan(repository, sources, parent, options, heard, read_files=True)
     before = find_spot(parent.root, [], repository.tree)
-    judge(diff(before, seen.spot, seen.read))
+    # Judged is what would be stored: not the changes that are alarms.
+    shown = keep_immutable(
+        options.immutable, parent, seen.root, sources, heard, seen.read, seen.trees.store_tree
+    ).root
+    spot = find_spot(shown, [], seen.read)
+    judge(diff(before, spot, seen.read))
 
     def accept(root: ObjectId) -> None:
         now = find_spot(root, [], repository.tree)
-        if root != seen.root and not all(map(_only_time, diff(seen.spot, now, seen.read))):
+        if root != shown and not all(map(_only_time, diff(spot, now, seen.read))):
             monitor.notice("the source has changed since the changes were shown")
             judge(diff(before, now, repository.tree))
 

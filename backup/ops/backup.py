@@ -2,8 +2,8 @@
 
 import os
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 
@@ -13,7 +13,9 @@ from backup import __version__
 from backup.model.errors import ImbfsError, Stopped
 from backup.model.ids import ObjectId, SnapshotId
 from backup.model.text import to_name
-from backup.ops.storing.dry_writer import DryWriter
+from backup.ops.guarding.alarms import NOTHING_IMMUTABLE, Alarm, Immutable
+from backup.ops.guarding.keep import check_places, keep_immutable
+from backup.ops.storing.dry_writer import DryWriter, TreeKeeper
 from backup.ops.storing.intake import Intake
 from backup.ops.storing.monitor import Counts, Monitor
 from backup.ops.storing.pace import Pace, PacedMonitor
@@ -49,6 +51,10 @@ class BackupOptions:
     ignore_ctime: bool = False
     ignore_inode: bool = False
     accept_unmounted: bool = False
+    #: What stays as the parent has it.
+    immutable: Immutable = NOTHING_IMMUTABLE
+    #: Paths that are not looked at: they are as the parent has them.
+    locked: frozenset[bytes] = frozenset()
     #: Processes that read and compress; with 0 it is done in this one. None: one for each CPU, up to 32.
     workers: int | None = None
     #: Bytes a second that are read at most, on average.
@@ -60,12 +66,17 @@ class BackupOptions:
 
 @dataclass(frozen=True)
 class BackupResult:
-    """`snapshot` is None after a dry run, or when nothing changed and none was wanted."""
+    """`snapshot` is None after a dry run, or when nothing changed and none was wanted.
+
+    `alarms`: what changed below `top` although it is immutable; the snapshot has it as it was.
+    """
 
     snapshot: SnapshotId | None
     parent: SnapshotId | None
     statistics: Statistics
     unchanged: bool
+    top: bytes = b"/"
+    alarms: Sequence[Alarm] = ()
 
 
 def backup(
@@ -86,7 +97,12 @@ def backup(
     repository cannot be written; OSError where the top directory cannot be read.
     """
     # Before anything is looked up: what is found stored from now on stays.
-    writer = DryWriter(repository) if options.dry_run else Writer(repository)
+    writer: Writer | DryWriter
+    if options.dry_run:
+        # What is immutable is compared with the trees that there would be.
+        writer = TreeKeeper(repository) if options.immutable else DryWriter(repository)
+    else:
+        writer = Writer(repository)
     try:
         return _backup(repository, writer, list(paths), options, monitor, accept, clock)
     finally:
@@ -107,12 +123,18 @@ def _backup(
         monitor = PacedMonitor(monitor, Pace(options.limit_rate))
     sources = find_sources(repository, paths, options.host, monitor, options.rules)
     parent = find_parent(repository, sources, options.host)
+    check_immutable(repository, options, sources, parent, monitor)
     workers = _default_workers() if options.workers is None else options.workers
     seals = options.seals if options.seal and not options.dry_run else None
     reading = partial(Readers, settings=repository.config, workers=workers, seals=seals)
     walk = open_walk(repository, writer, parent, options, started, monitor, reading)
     try:
         root = _run(walk, writer, sources, parent)
+        read = writer.tree if isinstance(writer, TreeKeeper) else repository.tree
+        kept = keep_immutable(options.immutable, parent, root, sources, monitor, read, writer.store_tree)
+        if kept.root != root:
+            root = kept.root
+            writer.finish()
         if not options.dry_run:
             accept(root)
     except BaseException:
@@ -120,8 +142,10 @@ def _backup(
         raise
     finally:
         walk.close()
-    walk.counts.errors += len(sources.missing)
-    return conclude(repository, writer, sources, options, parent, root, started, walk.counts, clock)
+    walk.counts.errors += len(sources.missing) + (not kept.compared)
+    walk.counts.alarms = len(kept.alarms)
+    result = conclude(repository, writer, sources, options, parent, root, started, walk.counts, clock)
+    return replace(result, top=sources.top, alarms=kept.alarms)
 
 
 def conclude(
@@ -201,6 +225,22 @@ def _tell_nested(repository: Repository, sources: Sources, rules: Rules, monitor
             monitor.notice(f"{os.fsdecode(path)} is left out, though it was named: {reason}")
 
 
+def check_immutable(
+    repository: Repository,
+    options: BackupOptions,
+    sources: Sources,
+    parent: Snapshot | None,
+    monitor: Monitor,
+) -> None:
+    """Tells of rules that guard nothing. Raises `UsageError` for those about other paths."""
+    if not options.immutable:
+        return
+    check_places(options.immutable, parent, sources, monitor, repository.tree)
+    hosts = (snapshot.body.host for snapshot in repository.snapshots())
+    if parent is None and options.host in hosts:
+        monitor.notice("no snapshot is of exactly these paths: what is immutable is stored as it is now")
+
+
 def find_parent(repository: Repository, sources: Sources, host: str) -> Snapshot | None:
     """The snapshot of the same paths on the same host whose walk began last."""
     paths = set(sources.paths)
@@ -239,6 +279,7 @@ def open_walk(
         ignore_ctime=options.ignore_ctime,
         ignore_inode=options.ignore_inode,
         accept_unmounted=options.accept_unmounted,
+        locked=options.locked,
         seals=options.seals,
         believe_seals=options.seal,
         same_rules=parent is not None and parent.body.rules == record(options.rules),
@@ -278,6 +319,7 @@ def _statistics(counts: Counts, writer: Writer | DryWriter, seconds: float) -> S
         bytes_added=writer.bytes_added,
         bytes_stored=writer.bytes_stored,
         errors=counts.errors,
+        alarms=counts.alarms,
         seconds=round(seconds, 3),
     )
 

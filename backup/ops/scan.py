@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from backup.model.ids import ObjectId
 from backup.ops.backup import BackupOptions, open_walk
-from backup.ops.storing.dry_writer import DryWriter
+from backup.ops.storing.dry_writer import TreeKeeper
 from backup.ops.storing.glance import Glance
 from backup.ops.storing.intake import Intake
 from backup.ops.storing.monitor import Counts, Monitor
@@ -22,15 +22,19 @@ from backup.snapshots.tree import Buffer
 
 
 class Scan(NamedTuple):
-    """The live tree as a snapshot would have it; `read` gives its trees and those of the repository."""
+    """The live tree as a snapshot would have it; `trees` gives its trees and those of the repository."""
 
     root: ObjectId
-    read: Callable[[ObjectId], Buffer]
+    trees: TreeKeeper
     counts: Counts
 
     @property
     def spot(self) -> Spot:
         return Directory(self.root, self.read, root=True).at(0)
+
+    @property
+    def read(self) -> Callable[[ObjectId], Buffer]:
+        return self.trees.tree
 
 
 def scan(
@@ -56,22 +60,4 @@ def scan(
         root = walk.run(sources, None if parent is None else parent.root)
     finally:
         walk.close()
-    return Scan(root, keeper.tree, walk.counts)
-
-
-class TreeKeeper(DryWriter):
-    """Keeps in memory the trees that the repository lacks: as many as there are changed directories."""
-
-    def __init__(self, repository: Repository) -> None:
-        super().__init__(repository)
-        self._trees: dict[ObjectId, bytes] = {}
-
-    def store_tree(self, data: bytes) -> ObjectId:
-        object_id = super().store_tree(data)
-        if object_id in self._new:
-            self._trees[object_id] = data
-        return object_id
-
-    def tree(self, object_id: ObjectId) -> Buffer:
-        found = self._trees.get(object_id)
-        return self._repository.tree(object_id) if found is None else found
+    return Scan(root, keeper, walk.counts)

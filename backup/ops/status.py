@@ -7,20 +7,25 @@ from typing import NamedTuple
 from backup.model.errors import NotFound
 from backup.ops.backup import BackupOptions, find_sources
 from backup.ops.diff import Line, diff
+from backup.ops.guarding.alarms import Alarm, find_alarms
 from backup.ops.scan import scan
 from backup.ops.storing.monitor import Monitor
 from backup.ops.storing.sources import absolute, narrow
 from backup.repository import Repository
 from backup.snapshots.difference import Read, Spot
+from backup.snapshots.directory import Directory
 from backup.snapshots.manifest import Snapshot
 from backup.snapshots.paths import find_spot, relative_parts, source_path
 
 
 class Status(NamedTuple):
-    """`errors`: how many names could not be read; they count as unchanged."""
+    """`errors`: how many names could not be read; they count as unchanged. `alarms`: what the options say is
+    immutable, and changed.
+    """
 
     lines: list[Line]
     errors: int
+    alarms: Sequence[Alarm] = ()
 
 
 def status(
@@ -46,14 +51,26 @@ def status(
     if before is None and not os.path.lexists(here):
         raise NotFound(f"there is no {os.fsdecode(here)}, neither now nor in snapshot {snapshot.id[:12]}")
     if parts and not os.path.lexists(here):
-        return Status(_diff(before, None, repository.tree, name, backwards), 0)
+        lines = _diff(before, None, repository.tree, name, backwards)
+        top = Directory(snapshot.root, repository.tree, root=True).at(0)
+        return Status(lines, 0, _alarms(lines, options, snapshot, top, repository.tree))
     found = scan(repository, narrow(sources, here), snapshot, options, monitor, read_files=read_files)
     after = find_spot(found.root, parts, found.read)
-    return Status(_diff(before, after, found.read, name, backwards), found.counts.errors)
+    lines = _diff(before, after, found.read, name, backwards)
+    return Status(lines, found.counts.errors, _alarms(lines, options, snapshot, found.spot, found.read))
 
 
 def _diff(before: Spot | None, after: Spot | None, read: Read, path: bytes, backwards: bool) -> list[Line]:
     return diff(after, before, read, path) if backwards else diff(before, after, read, path)
+
+
+def _alarms(
+    lines: list[Line], options: BackupOptions, snapshot: Snapshot, after: Spot, read: Read
+) -> list[Alarm]:
+    if not options.immutable:
+        return []
+    before = Directory(snapshot.root, read, root=True).at(0)
+    return find_alarms(lines, options.immutable, snapshot.top, before, after, read)
 
 
 def find_source(

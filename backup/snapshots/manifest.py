@@ -33,6 +33,7 @@ class Statistics(msgspec.Struct, frozen=True):
     bytes_added: int = 0
     bytes_stored: int = 0
     errors: int = 0
+    alarms: int = 0
     seconds: float = 0.0
 
 

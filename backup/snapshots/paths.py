@@ -51,7 +51,11 @@ def find_spot(root: ObjectId, parts: Iterable[bytes], read: Read) -> Spot | None
 
     Raises `Damaged`.
     """
-    spot = Directory(root, read, root=True).at(0)
+    return find_below(Directory(root, read, root=True).at(0), parts, read)
+
+
+def find_below(spot: Spot, parts: Iterable[bytes], read: Read) -> Spot | None:
+    """The same from any entry on."""
     for name in parts:
         tree = tree_at(spot)
         directory = None if tree is None else Directory(tree, read)

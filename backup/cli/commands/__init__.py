@@ -34,6 +34,7 @@ COMMANDS = {
     "repair": "rebuild what can be rebuilt, and heal what the source or another repository still has",
     "index": "rebuild the LMDB index, or show what it holds",
     "stats": "tell what the repository takes, and which snapshot how much of it",
+    "source": "lock what is not to be looked at for now, and keep what the backups have of it",
     "run": "back up, forget, prune and check as profiles say",
     "profile": "make, show, edit, check and import profiles",
     "schedule": "run profiles at set times, by systemd or cron",

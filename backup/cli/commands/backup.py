@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from backup.cli import exits
 from backup.cli.context import Context
+from backup.cli.guards import add_guards, alarm_records, immutable_of, locked_of, tell_alarms
 from backup.cli.metrics import add_metrics
 from backup.cli.output import count, size, tell
 from backup.cli.priority import give_way, spare_collections
@@ -64,6 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--files-from0", metavar="FILE", action="append", default=[], help="paths, a NUL byte after each"
     )
+    add_guards(parser)
     add_stream(parser)
     add_rules(parser)
     add_metrics(parser)
@@ -102,9 +104,12 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
             result = backup(repository, paths, options, monitor)
         else:
             result = backup_approved(repository, paths, options, monitor, judge)
+    tell_alarms(context, result.alarms, result.top)
     context.report(result_record(result))
     if not context.json and not context.quiet:
         tell_result(result, arguments.dry_run)
+    if result.alarms:
+        return exits.ALARM
     return exits.PARTLY if result.statistics.errors else exits.DONE
 
 
@@ -144,6 +149,8 @@ def options_of(context: Context, arguments: argparse.Namespace) -> "BackupOption
         ignore_ctime=arguments.ignore_ctime,
         ignore_inode=arguments.ignore_inode,
         accept_unmounted=arguments.accept_unmounted,
+        immutable=immutable_of(arguments),
+        locked=locked_of(arguments),
     )
 
 
@@ -200,6 +207,7 @@ def result_record(result: "BackupResult") -> dict[str, Any]:
         "bytes_added": figures.bytes_added,
         "bytes_stored": figures.bytes_stored,
         "errors": figures.errors,
+        "alarms": alarm_records(result.alarms),
         "seconds": figures.seconds,
         "unchanged": result.unchanged,
     }

@@ -83,7 +83,8 @@ class _Run:
 
     def _verdict(self) -> str:
         code = exits.worst(self._codes)
-        return {exits.DONE: "done", exits.PARTLY: "done in part"}.get(code, f"failed (exit code {code})")
+        known = {exits.DONE: "done", exits.PARTLY: "done in part", exits.ALARM: "backed up, with alarms"}
+        return known.get(code, f"failed (exit code {code})")
 
     def _step(self, step: str) -> None:
         from backup.cli.profiles.history import keep_latest_only
@@ -130,7 +131,8 @@ class _Run:
     @contextmanager
     def _told(self) -> Iterator[dict[str, str]]:
         """What a hook finds in its environment."""
-        snapshot = (self._summaries["backup"] or {}).get("snapshot")
+        backup = self._summaries["backup"] or {}
+        snapshot = backup.get("snapshot")
         with tempfile.NamedTemporaryFile("w", suffix=".json", prefix="imbfs-") as file:
             json.dump(self._summary(), file)
             file.flush()
@@ -138,6 +140,7 @@ class _Run:
                 "IMBFS_PROFILE": self._profile.name,
                 "IMBFS_EXIT_CODE": str(exits.worst(self._codes)),
                 "IMBFS_SNAPSHOT": snapshot or "",
+                "IMBFS_ALARMS": str(len(backup.get("alarms") or ())),
                 "IMBFS_ERROR": os.fsencode(self._error or "").decode(errors="replace"),
                 "IMBFS_SUMMARY": file.name,
             }

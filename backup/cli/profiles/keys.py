@@ -14,14 +14,24 @@ Kind = Literal[
 #: The commands that have a table, and the options that make no sense in it.
 TABLES: dict[str, frozenset[str]] = {
     "backup": frozenset(
-        {"time", "dry-run", "stdin", "stdin-from-command", "stdin-name", "approve", "metrics"}
+        {
+            "time",
+            "dry-run",
+            "stdin",
+            "stdin-from-command",
+            "stdin-name",
+            "approve",
+            "accept-changes",
+            "ignore-lock",
+            "metrics",
+        }
     ),
     "forget": frozenset({"dry-run", "prune", "max-unused"}),
     "prune": frozenset({"dry-run", "metrics"}),
     "check": frozenset({"metrics"}),
 }
 #: What names a file or directory: `~` and `$VAR` mean something there.
-PLACES = frozenset({"exclude-file", "files-from", "files-from0"})
+PLACES = frozenset({"exclude-file", "files-from", "files-from0", "immutable", "locked"})
 
 
 class Key(NamedTuple):
@@ -83,6 +93,8 @@ _OWN: dict[str, dict[str, Key]] = {
         "exclude": Key("texts"),
         "include": Key("texts"),
         "history": Key("history"),
+        "immutable": Key("flag"),
+        "locked": Key("flag"),
     },
     "hooks": {
         "before": Key("commands"),

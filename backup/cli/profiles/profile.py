@@ -15,12 +15,15 @@ History = Literal["all", "latest"]
 class Rule:
     """What holds for a path and all below it. With `!`, a pattern takes in; they begin at the path.
 
-    `history` says which snapshots keep it; None: this rule says nothing of that.
+    `history` says which snapshots keep it, `immutable` whether changes there are alarms; None: this rule says
+    nothing of that. `locked`: it is not looked at.
     """
 
     path: str
     patterns: tuple[str, ...] = ()
     history: History | None = None
+    immutable: bool | None = None
+    locked: bool = False
 
 
 @dataclass(frozen=True)
@@ -51,12 +54,21 @@ class Profile:
         words = [*self.options.get(command, ())]
         if command in ("backup", "why"):
             words += [f"--exclude={pattern}" for rule in self.rules for pattern in patterns_of(rule)]
+        if command == "backup":
+            words += [word for rule in self.rules for word in _guards_of(rule)]
         return words
 
 
 def patterns_of(rule: Rule) -> list[str]:
     """The rule's patterns, for all that is backed up."""
     return [_below(rule.path, pattern) for pattern in rule.patterns]
+
+
+def _guards_of(rule: Rule) -> list[str]:
+    words = [f"--locked={rule.path}"] if rule.locked else []
+    if rule.immutable is not None:
+        words.append(f"--immutable={'' if rule.immutable else '!'}{rule.path}")
+    return words
 
 
 def _below(path: str, pattern: str) -> str:

@@ -121,7 +121,15 @@ class _Reader:
             values = self._table(rule, "rule", ("rule", number))
             if "path" in values:
                 patterns = [*values.get("exclude", []), *(f"!{each}" for each in values.get("include", []))]
-                found.append(Rule(values["path"], tuple(patterns), values.get("history")))
+                found.append(
+                    Rule(
+                        values["path"],
+                        tuple(patterns),
+                        values.get("history"),
+                        values.get("immutable"),
+                        values.get("locked", False),
+                    )
+                )
             elif isinstance(rule, dict) and "path" not in rule:
                 self._complain(("rule", number), 'a rule is about a path: give it as path = "…"')
         return found

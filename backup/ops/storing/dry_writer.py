@@ -2,6 +2,7 @@
 
 from backup.model.ids import ObjectId, PackId
 from backup.repository import Repository
+from backup.snapshots.tree import Buffer
 
 
 class DryWriter:
@@ -44,3 +45,21 @@ class DryWriter:
 
     def close(self) -> None:
         """Nothing is held."""
+
+
+class TreeKeeper(DryWriter):
+    """Keeps in memory the trees that the repository lacks: as many as there are changed directories."""
+
+    def __init__(self, repository: Repository) -> None:
+        super().__init__(repository)
+        self._trees: dict[ObjectId, bytes] = {}
+
+    def store_tree(self, data: bytes) -> ObjectId:
+        object_id = super().store_tree(data)
+        if object_id in self._new:
+            self._trees[object_id] = data
+        return object_id
+
+    def tree(self, object_id: ObjectId) -> Buffer:
+        found = self._trees.get(object_id)
+        return self._repository.tree(object_id) if found is None else found

@@ -2,7 +2,8 @@
 
 import os
 from bisect import bisect_left, bisect_right
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Mapping, Set
+from types import MappingProxyType
 
 from backup.ops.storing.sources import Choice
 
@@ -18,18 +19,30 @@ class Listing:
     Those of a very large directory are not kept, and looked up again. Good while the directory is open.
     """
 
-    def __init__(self, fd: int, names: list[bytes], found: list[Status] | None = None) -> None:
+    def __init__(
+        self,
+        fd: int,
+        names: list[bytes],
+        found: list[Status] | None = None,
+        closed: Mapping[bytes, OSError] = MappingProxyType({}),
+    ) -> None:
         self.names = names
         self._fd = fd
         self._found = found
+        self._closed = closed
 
     def look(self, start: int, end: int) -> list[Status]:
         """The statuses of the names at these positions."""
         if len(self.names) > PIECE:
-            return _look(self._fd, self.names[start:end])
+            return self._look(self.names[start:end])
         if self._found is None:
-            self._found = _look(self._fd, self.names)
+            self._found = self._look(self.names)
         return self._found[start:end]
+
+    def _look(self, names: list[bytes]) -> list[Status]:
+        if not self._closed:
+            return _look(self._fd, names)
+        return [self._closed.get(name) or _look_at(self._fd, name) for name in names]
 
     def pieces(self, start: int, end: int) -> Iterator[list[tuple[bytes, Status]]]:
         """Names with their statuses, some at a time."""
@@ -45,7 +58,11 @@ class Listing:
         """Without all other names."""
         kept = [at for at, name in enumerate(self.names) if name in names]
         found = self._found and [self._found[at] for at in kept]
-        return Listing(self._fd, [self.names[at] for at in kept], found)
+        return Listing(self._fd, [self.names[at] for at in kept], found, self._closed)
+
+    def closed(self, names: Set[bytes], why: OSError) -> "Listing":
+        """With these names among it, and none of them looked at."""
+        return Listing(self._fd, sorted({*self.names, *names}), None, dict.fromkeys(names, why))
 
     def status(self, name: bytes) -> os.stat_result | None:
         """That of a name; None where it is not there, or its status cannot be had."""

@@ -37,3 +37,4 @@ class Counts:
     #: Of those read, what the repository had already.
     bytes_deduplicated: int = 0
     errors: int = 0
+    alarms: int = 0

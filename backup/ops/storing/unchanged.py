@@ -45,6 +45,8 @@ class Settings:
     ignore_inode: bool = False
     #: An empty directory where a file system was mounted is taken as it is.
     accept_unmounted: bool = False
+    #: Paths that are not looked at, with all below them.
+    locked: frozenset[bytes] = frozenset()
     #: Where this user has sealed files. `believe_seals`: moved files are recognised by theirs.
     seals: Seals | None = None
     believe_seals: bool = False

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from backup.model.entry import FLAG_CARRIED
-from backup.model.errors import Damaged
+from backup.model.errors import Damaged, ImbfsError
 from backup.model.ids import ObjectId
 from backup.ops.storing.batch import Batch, Gatherer, Wanted
 from backup.ops.storing.choosing import Chooser
@@ -19,6 +19,7 @@ from backup.ops.storing.entries import Entries
 from backup.ops.storing.frame import Frame, Waiting
 from backup.ops.storing.intake import Intake, ObjectWriter
 from backup.ops.storing.listing import Listing, list_directory
+from backup.ops.storing.locked import Locked, Locks
 from backup.ops.storing.monitor import Counts, Monitor
 from backup.ops.storing.mounted import NotMounted, require_mounted
 from backup.ops.storing.moves import Moves
@@ -97,6 +98,7 @@ class Walk:
         self._readers = reading(Intake(writer, self._entries))
         self._files = Gatherer(self._submit)
         self._sources: frozenset[bytes] = frozenset()
+        self._locks = Locks(settings.locked)
 
     def run(self, sources: Sources, parent_root: ObjectId | None) -> ObjectId:
         """Stores the sources and returns the tree of the snapshot's root; `parent_root` is the parent's.
@@ -105,6 +107,9 @@ class Walk:
         """
         parent = self._open_parent(parent_root, sources.top, root=True)
         fd = os.open(sources.top, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        if self._locks.cover(sources.top):
+            os.close(fd)
+            return self._carry_all(parent, sources.top, Locked())
         self._moves.parent = None if parent is None else parent.tree
         with Descent(fd) as descent:
             position = -1 if parent is None else parent.seek(ROOT_NAME)
@@ -113,7 +118,6 @@ class Walk:
             try:
                 root, listing = self._enter(fd, sources.top, top, None, parent, sources.choice)
             except NotMounted as error:
-                assert parent is not None, "nothing is missed that was never there"
                 return self._carry_all(parent, sources.top, error)
             self._take(fd, root, listing)
             self._walk(descent, root)
@@ -129,8 +133,12 @@ class Walk:
             row = parent.row(row)
         return self._directories.write([row])
 
-    def _carry_all(self, parent: ParentDirectory, top: bytes, error: NotMounted) -> ObjectId:
-        """The whole source is not there: the last backup's stands for it."""
+    def _carry_all(self, parent: ParentDirectory | None, top: bytes, error: OSError) -> ObjectId:
+        """The whole source is not there, or not to be looked at: the last backup's stands for it."""
+        if parent is None:
+            raise ImbfsError(
+                f"{os.fsdecode(top)} is {error.strerror}, and no backup has it: nothing was backed up"
+            )
         self._problem(top, f"{error.strerror}: kept as the last backup has it")
         row = parent.row(parent.find(ROOT_NAME))
         return self._directories.write([row._replace(flags=row.flags | FLAG_CARRIED)])
@@ -253,7 +261,7 @@ class Walk:
         volume = self._entries.volumes.number(status.st_dev, point)
         here = None if up is None else up.here
         if here is None and path not in self._sources:
-            listing = list_directory(fd, choice)
+            listing = self._locks.apply(path, list_directory(fd, choice), parent)
         else:
             whole = list_directory(fd, None)
             here, listing = self._chooser.enter(fd, path, status.st_dev, here, whole, parent)
@@ -261,6 +269,7 @@ class Walk:
                 listing = listing.only(choice)
             if parent is not None and above is not None and not self._settings.accept_unmounted:
                 require_mounted(path, above.volume(at.position), volume, up is None, whole, parent)
+            listing = self._locks.apply(path, listing, parent)
         frame = Frame(
             at.name,
             path,

@@ -1,0 +1,1 @@
+"""What must not change: alarms, and what is kept of the last backup."""
