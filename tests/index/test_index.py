@@ -64,6 +64,12 @@ def test_an_object_is_where_its_segment_says(index: Index) -> None:
     assert index.place(object_in("b")) is None
 
 
+def test_many_asked_for_at_once_are_where_each_alone_is(index: Index) -> None:
+    index.add_segment(segment("a"), [pack_of("a")])
+    wanted = [object_in("a", number) for number in range(3)]
+    assert index.places([*wanted, object_in("b")]) == {each: index.place(each) for each in wanted}
+
+
 def test_all_that_was_added_is_there_after_it_is_opened_again(index: Index) -> None:
     index.add_segment(segment("a"), [pack_of("a"), pack_of("b")], [(name(b"tree"), b"tree")])
     again = reopened(index)
