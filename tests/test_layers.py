@@ -9,7 +9,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 #: What each layer may import, besides itself, the standard library and the listed packages.
 ALLOWED: dict[str, set[str]] = {
-    "backup": set(),
+    # The public names: imported when they are asked for.
+    "backup": {"backup.library", "backup.model", "backup.repository", "backup.snapshots"},
     "backup.model": set(),
     "backup.storage": {"backup.model"},
     "backup.objects": {"backup.model", "backup.storage"},
@@ -32,8 +33,19 @@ ALLOWED: dict[str, set[str]] = {
         "backup.repository",
     },
     "backup.views": {"backup.model", "backup.objects", "backup.snapshots", "backup.repository"},
+    # What other programs call, side by side with the command line.
+    "backup.library": {
+        "backup.model",
+        "backup.objects",
+        "backup.snapshots",
+        "backup.source",
+        "backup.repository",
+        "backup.ops",
+        "backup.views",
+    },
     "backup.cli": {
         "backup",
+        "backup.library",
         "backup.model",
         "backup.objects",
         "backup.index",

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from backup.cli.output import show_json, tell
+from backup.library.environment import base_directory, cache_directory
 
 if TYPE_CHECKING:
     from backup.cli.profiles.profile import Profile
@@ -72,23 +73,13 @@ class Context:
         return Repository.open(self.repository_path, cache_directory(), tell or self.warn)
 
 
-def cache_directory() -> Path:
-    return _base("XDG_CACHE_HOME", ".cache")
-
-
 def config_directory() -> Path:
-    return _base("XDG_CONFIG_HOME", ".config")
+    return base_directory("XDG_CONFIG_HOME", ".config")
 
 
 def state_directory() -> Path:
-    return _base("XDG_STATE_HOME", ".local/state")
+    return base_directory("XDG_STATE_HOME", ".local/state")
 
 
 def _default_repository() -> Path:
-    return _base("XDG_DATA_HOME", ".local/share") / "imbfs" / "repository"
-
-
-def _base(variable: str, below_home: str) -> Path:
-    """A base directory; the specification has relative values ignored."""
-    value = os.environ.get(variable, "")
-    return Path(value) if os.path.isabs(value) else Path.home() / below_home
+    return base_directory("XDG_DATA_HOME", ".local/share") / "imbfs" / "repository"

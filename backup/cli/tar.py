@@ -27,7 +27,7 @@ def run_tar(context: Context, arguments: argparse.Namespace) -> int:
     """Raises `UsageError` for what cannot go together."""
     from backup.cli.progress import restore_progress
     from backup.ops.export_tar import export_tar
-    from backup.ops.restoring.reader import SnapshotReader
+    from backup.ops.restoring.reader import RepositoryReader
     from backup.repository.reading import Reading
     from backup.snapshots.paths import find_entry
 
@@ -41,7 +41,7 @@ def run_tar(context: Context, arguments: argparse.Namespace) -> int:
             restore_progress(context, whole, lines=arguments.tar != "-") as monitor,
             _opened(context, arguments.tar, limit) as (sink, index),
         ):
-            summary = export_tar(SnapshotReader(repository), entry, sink, monitor, index)
+            summary = export_tar(RepositoryReader(repository), entry, sink, monitor, index)
     _tell(context, arguments, summary)
     return exits.PARTLY if summary.errors else exits.DONE
 

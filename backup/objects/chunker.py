@@ -1,12 +1,14 @@
 """Cutting a file's bytes into chunks: one up to 1 MiB, above by content (FastCDC 2020)."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import msgspec
 from pyfastcdc import FastCDC
 
 MIB = 1 << 20
+#: Fills some of the memory, and tells how much: 0 only at the end.
+ReadInto = Callable[[memoryview], int]
 
 
 class ChunkerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -60,23 +62,23 @@ class Chunker:
         for chunk in self._cutter.cut_stream(_Window(fd, start, end)):
             yield chunk.data
 
-    def cut_pipe(self, fd: int) -> Iterator[memoryview]:
+    def cut_stream(self, read_into: ReadInto) -> Iterator[memoryview]:
         """The chunks of all that comes, as if it were a file. Each view is good until the next one."""
         head = bytearray(self.single + 1)
-        size = _Pipe(fd, b"").readinto(memoryview(head))
+        size = _Stream(read_into, b"").readinto(memoryview(head))
         if size <= self.single:
             if size:
                 yield memoryview(head)[:size]
             return
-        for chunk in self._cutter.cut_stream(_Pipe(fd, bytes(head))):
+        for chunk in self._cutter.cut_stream(_Stream(read_into, bytes(head))):
             yield chunk.data
 
 
-class _Pipe:
-    """Reads a descriptor to its end, after bytes that were read already. Short only at the end."""
+class _Stream:
+    """Reads to the end, after bytes that were read already. Short only at the end."""
 
-    def __init__(self, fd: int, head: bytes) -> None:
-        self._fd = fd
+    def __init__(self, read_into: ReadInto, head: bytes) -> None:
+        self._read_into = read_into
         self._head = memoryview(head)
 
     def readinto(self, buffer: memoryview) -> int:
@@ -84,7 +86,7 @@ class _Pipe:
         got = min(len(room), len(self._head))
         room[:got] = self._head[:got]
         self._head = self._head[got:]
-        while got < len(room) and (more := os.readv(self._fd, [room[got:]])):
+        while got < len(room) and (more := self._read_into(room[got:])):
             got += more
         return got
 

@@ -8,7 +8,7 @@ from backup.model.errors import ImbfsError
 from backup.ops.exporting.part import PartReader, in_deleted, in_files
 from backup.ops.restore import RestoreMonitor, RestoreOptions, RestoreSummary, restore
 from backup.ops.restoring.crew import Crew
-from backup.ops.restoring.reader import SnapshotReader
+from backup.ops.restoring.reader import RepositoryReader
 from backup.repository import Repository
 from backup.snapshots.changes import changes_of
 from backup.snapshots.difference import Change, Difference, Spot, compare
@@ -26,7 +26,7 @@ def export(
 ) -> RestoreSummary:
     """Copies a directory of a snapshot to a new, or empty, one. Raises `ImbfsError` as `restore` does."""
     require_empty(directory)
-    return restore(SnapshotReader(repository), root, directory, options, monitor, crew=crew)
+    return restore(RepositoryReader(repository), root, directory, options, monitor, crew=crew)
 
 
 def export_increment(

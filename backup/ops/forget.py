@@ -121,7 +121,8 @@ def _look(repository: Repository) -> tuple[list[Snapshot], list[SnapshotId]]:
     snapshots = repository.snapshots()
     # Looked at twice: one that comes or goes meanwhile is not damaged.
     standing = before.intersection(repository.catalogue.ids())
-    return snapshots, sorted(standing - {snapshot.id for snapshot in snapshots})
+    readable = {snapshot.id for snapshot in [*snapshots, *repository.contents()]}
+    return snapshots, sorted(standing - readable)
 
 
 def _candidate(snapshot: Snapshot) -> Candidate:

@@ -11,7 +11,7 @@ from backup.ops.mirroring.held import Held, looks_like
 from backup.ops.mirroring.look import Look, look
 from backup.ops.restore import RestoreMonitor, RestoreOptions, RestoreSummary, restore
 from backup.ops.restoring.crew import Crew
-from backup.ops.restoring.reader import SnapshotReader
+from backup.ops.restoring.reader import RepositoryReader
 from backup.repository import Repository
 from backup.source.descent import Descent
 
@@ -61,7 +61,7 @@ def mirror(
         parked = _park(directory, options.park, found.gone)
         _take_back(directory, options.park, found.missing)
     plan = replace(options.restore, delete=True, overwrite="if-changed")
-    restored = restore(SnapshotReader(repository), root, directory, plan, monitor, crew=crew)
+    restored = restore(RepositoryReader(repository), root, directory, plan, monitor, crew=crew)
     return MirrorSummary(restored, parked)
 
 

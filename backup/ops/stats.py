@@ -20,7 +20,8 @@ class Stats:
     """`snapshots` are oldest first, `divided` in their order. Sizes in bytes.
 
     `missing` counts objects that are reached and have no place; `damaged` trees that cannot be read, and
-    with them all below is not counted. `unreachable` is what no snapshot reaches.
+    with them all below is not counted. `contents` is what only the content store reaches, `unreachable` what
+    nothing does.
     """
 
     snapshots: list[Snapshot]
@@ -29,6 +30,7 @@ class Stats:
     by_set: dict[int, Amount]
     data: Amount
     trees: Amount
+    contents: Amount
     unreachable: Amount
     missing: int
     damaged: int
@@ -55,7 +57,9 @@ def stats(repository: Repository) -> Stats:
     snapshots = repository.snapshots()
     reach = Reach(repository.tree)
     reach.add([snapshot.root for snapshot in snapshots])
-    count = _Count(reach)
+    held = Reach(repository.tree)
+    held.add([content.root for content in repository.contents()])
+    count = _Count(reach, held)
     packs = dict(repository.inventory.packs())
     for name, place in _places(repository):
         if place.pack in packs:
@@ -67,6 +71,7 @@ def stats(repository: Repository) -> Stats:
         by_set=count.by_set,
         data=count.data,
         trees=count.trees,
+        contents=count.contents,
         unreachable=count.unreachable,
         missing=reach.objects - count.data.objects - count.trees.objects,
         damaged=len(reach.damaged),
@@ -80,11 +85,13 @@ def stats(repository: Repository) -> Stats:
 
 
 class _Count:
-    def __init__(self, reach: Reach) -> None:
+    def __init__(self, reach: Reach, held: Reach) -> None:
         self._reach = reach
+        self._held = held
         self.by_set: dict[int, Amount] = {}
         self.data = Amount()
         self.trees = Amount()
+        self.contents = Amount()
         self.unreachable = Amount()
 
     def add(self, name: ObjectId, place: Place) -> None:
@@ -94,7 +101,8 @@ class _Count:
                 kind.add(place.length, stored)
                 self.by_set.setdefault(snapshots, Amount()).add(place.length, stored)
                 return
-        self.unreachable.add(place.length, stored)
+        kept = name in self._held.data or name in self._held.trees
+        (self.contents if kept else self.unreachable).add(place.length, stored)
 
 
 def _places(repository: Repository) -> Iterator[tuple[ObjectId, Place]]:

@@ -7,20 +7,15 @@ from collections.abc import Callable
 
 from backup.model.errors import Stopped, UsageError
 from backup.model.ids import ObjectId
-from backup.objects.chunker import Chunker
 from backup.ops.backup import BackupOptions, BackupResult, conclude, find_parent
 from backup.ops.storing.dry_writer import DryWriter
-from backup.ops.storing.intake import append_blocks
 from backup.ops.storing.monitor import Counts, Monitor
 from backup.ops.storing.pace import Pace, PacedMonitor
-from backup.ops.storing.part import Part, encode_in_place, group, plain_size, spans
-from backup.ops.storing.reader import BatchReader
 from backup.ops.storing.rows import number_of
-from backup.ops.storing.slots import slot_size
 from backup.ops.storing.sources import Sources
+from backup.ops.storing.stream import StoredStream, StreamStore
 from backup.repository import Repository, Writer
-from backup.snapshots.extents import encode_content
-from backup.snapshots.tree import NS, ROOT_NAME, STAT, Row, encode_extra
+from backup.snapshots.tree import NS, ROOT_NAME, STAT, Row
 from backup.snapshots.tree_writer import write_tree
 from backup.source.attributes import OwnerNames
 
@@ -65,11 +60,11 @@ def _backup(
     parent = find_parent(repository, sources, options.host)
     counts = Counts()
     try:
-        stream = _Stream(repository, writer, counts, monitor)
+        stream = StreamStore(repository, writer, counts, monitor)
         try:
-            row = stream.store(fd, name, started)
+            stored = stream.store(lambda room: os.readv(fd, [room]))
             ended()
-            root = stream.root(row, started)
+            root = _root(_row(stored, name, started), started, writer.store_tree)
         except Stopped:
             writer.finish()
             raise
@@ -82,46 +77,17 @@ def _backup(
     return conclude(repository, writer, sources, options, parent, root, started, counts, clock)
 
 
-class _Stream:
-    """Cuts, names, compresses and stores in this process."""
+def _row(stored: StoredStream, name: bytes, started_ns: int) -> Row:
+    record = _record(stat.S_IFREG | 0o600, stored.size, started_ns)
+    return Row(name, record, stored.object, stored.extra, number_of(b"/"), 0)
 
-    def __init__(
-        self, repository: Repository, writer: Writer | DryWriter, counts: Counts, monitor: Monitor
-    ) -> None:
-        config = repository.config
-        self._reader = BatchReader(config.hash, Chunker(config.chunker))
-        self._compression = config.compression
-        self._room = memoryview(bytearray(slot_size(config.chunker)))
-        self._writer = writer
-        self._counts = counts
-        self._monitor = monitor
 
-    def store(self, fd: int, name: bytes, started_ns: int) -> Row:
-        content = self._reader.read_stream(fd, self._room, self._take)
-        object_id, extents = encode_content(content.extents, self._writer.store_tree)
-        extra = encode_extra(b"", (), extents, content.hash)
-        size = content.extents[-1].end if content.extents else 0
-        record = _record(stat.S_IFREG | 0o600, size, started_ns)
-        return Row(name, record, object_id, extra, number_of(b"/"), 0)
-
-    def root(self, row: Row, started_ns: int) -> ObjectId:
-        """The tree of a snapshot's root: a directory with this row alone."""
-        names = OwnerNames()
-        tree = write_tree([row], self._writer.store_tree, names.user, names.group)
-        top = Row(ROOT_NAME, _record(stat.S_IFDIR | 0o700, 0, started_ns), tree, b"", row.volume, 0)
-        return write_tree([top], self._writer.store_tree, names.user, names.group)
-
-    def _take(self, part: Part) -> memoryview:
-        before = self._writer.bytes_added
-        blocks = group(part.objects, self._writer.claim(part.objects))
-        sizes = encode_in_place(self._room, spans(part.objects, blocks), self._compression)
-        append_blocks(self._writer, part, blocks, sizes, self._room)
-        size = plain_size(part)
-        self._counts.bytes_read += size
-        self._counts.bytes_deduplicated += size - (self._writer.bytes_added - before)
-        self._monitor.read(size)
-        self._monitor.entries(0, size)
-        return self._room
+def _root(row: Row, started_ns: int, store_tree: Callable[[bytes], ObjectId]) -> ObjectId:
+    """The tree of a snapshot's root: a directory with this row alone."""
+    names = OwnerNames()
+    tree = write_tree([row], store_tree, names.user, names.group)
+    top = Row(ROOT_NAME, _record(stat.S_IFDIR | 0o700, 0, started_ns), tree, b"", row.volume, 0)
+    return write_tree([top], store_tree, names.user, names.group)
 
 
 def _record(mode: int, size: int, time_ns: int) -> bytes:

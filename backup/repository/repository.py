@@ -1,6 +1,7 @@
 """A repository: its settings, its files, its index, and how to read an object or a snapshot."""
 
 import errno
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
@@ -103,6 +104,13 @@ class Repository:
         if not self.storage.writable:
             raise CannotStore(f"{self.path} cannot be written by this user, or is on a read-only file system")
 
+    def require_outside(self, path: bytes) -> None:
+        """Raises `ImbfsError` where a path leads into the repository."""
+        own = os.fsencode(os.path.realpath(self.path))
+        inside = os.path.realpath(path)
+        if inside == own or inside.startswith(own + b"/"):
+            raise ImbfsError(f"{os.fsdecode(path)} is in the repository: restore to a directory outside it")
+
     def _open_lookup(self, cache: Path) -> Lookup:
         """With the index in the first place that takes it. Raises OSError, `CannotStore`."""
         failed: OSError | CannotStore | None = None
@@ -175,11 +183,17 @@ class Repository:
     # Snapshots
 
     def snapshots(self, chosen: Callable[[Snapshot], bool] = lambda _: True) -> list[Snapshot]:
-        """Oldest first. A damaged or vanished manifest is told to `notice`."""
-        found = self.catalogue.snapshots(chosen, problem=self._tell_damage)
+        """Of sources, oldest first. A damaged or vanished manifest is told to `notice`."""
+        found = self.catalogue.snapshots(
+            lambda snapshot: not snapshot.body.content and chosen(snapshot), problem=self._tell_damage
+        )
         for snapshot in sorted(self.missing_snapshots()):
             self._tell_damage(f"snapshot {snapshot[:12]}: its manifest has vanished")
         return found
+
+    def contents(self) -> list[Snapshot]:
+        """References of the content store, oldest first. A damaged manifest is told to `notice`."""
+        return self.catalogue.snapshots(lambda snapshot: snapshot.body.content, problem=self._tell_damage)
 
     def missing_snapshots(self) -> set[SnapshotId]:
         """Snapshots that the index has seen and that are gone, though nobody forgot them."""

@@ -54,7 +54,7 @@ class Body(msgspec.Struct, frozen=True):
     `time` is RFC 3339 with the zone of the machine; `started_ns` is when the walk began, by the
     same clock as the source's times; `top` is the source's directory that the root shows. `original` is
     the snapshot that this one was rewritten from; `config` a copy of config.json, for when that is lost;
-    `rules` say what stayed out.
+    `rules` say what stayed out. `content`: no source's snapshot, but a token of the content store.
     """
 
     format: int
@@ -72,6 +72,7 @@ class Body(msgspec.Struct, frozen=True):
     original: str | None = None
     config: dict[str, Any] = {}
     rules: ChosenBy = ChosenBy()
+    content: bool = False
 
 
 class Labels(msgspec.Struct, frozen=True):

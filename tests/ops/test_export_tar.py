@@ -8,12 +8,12 @@ from backup.model.errors import Damaged
 from backup.model.ids import ObjectId
 from backup.ops.export_tar import export_tar
 from backup.ops.exporting.volumes import Stream
-from backup.ops.restoring.reader import SnapshotReader
+from backup.ops.restoring.reader import RepositoryReader
 from tests.views.grow import grow
 from tests.views.kept import Kept
 
 
-class Reader(SnapshotReader):
+class Reader(RepositoryReader):
     """The second chunk that is asked for is damaged."""
 
     asked = 0

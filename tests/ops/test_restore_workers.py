@@ -14,7 +14,7 @@ from backup.ops.backup import BackupOptions, backup
 from backup.ops.restore import RestoreOptions, RestoreSummary, restore
 from backup.ops.restoring.crew import Crew
 from backup.ops.restoring.plain import PlainFile
-from backup.ops.restoring.reader import SnapshotReader
+from backup.ops.restoring.reader import RepositoryReader
 from backup.snapshots.paths import find_entry
 from tests.repository.stored import MIB, Opened, Silent, make, noise
 from tests.support.compare import differences
@@ -93,7 +93,7 @@ def put_back(
     (snapshot,) = opened.repository.snapshots()
     entry, _ = find_entry(snapshot, b"", opened.repository.tree)
     watcher = Watcher()
-    reader = SnapshotReader(opened.repository)
+    reader = RepositoryReader(opened.repository)
     return restore(reader, entry, bytes(target), options or RestoreOptions(), watcher, crew=crew), watcher
 
 

@@ -1,7 +1,6 @@
 """imbfs backup"""
 
 import argparse
-import getpass
 import os
 import socket
 from dataclasses import replace
@@ -18,6 +17,7 @@ from backup.cli.rules import add_rules, read_bytes, rules_of
 from backup.cli.seals import add_namespace, first_seals_of, seals_of
 from backup.cli.stream import add_stream, open_stream, wants_stream
 from backup.cli.workers import parse_workers
+from backup.library.environment import user_name
 from backup.model.errors import UsageError
 from backup.model.ids import SHORT_ID
 from backup.model.labels import require_tag, require_text
@@ -169,13 +169,6 @@ def _rate(text: str | None) -> int | None:
     if rate < MIN_RATE:
         raise UsageError(f"--limit-rate {text}: that is less than {MIN_RATE:,} bytes a second")
     return rate
-
-
-def user_name() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return str(os.geteuid())
 
 
 def _make_default_repository(context: Context) -> None:

@@ -6,9 +6,10 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from backup.cli import exits
-from backup.cli.context import Context, cache_directory
+from backup.cli.context import Context
 from backup.cli.metrics import add_metrics
 from backup.cli.output import count, printable, show, size
+from backup.library.environment import cache_directory
 from backup.model.errors import UsageError
 from backup.model.ids import SHORT_ID
 from backup.model.text import to_name

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 from backup.cli import exits
 from backup.cli.completing import Answer, Candidate, Line, answer, parse_line
 from backup.cli.completion_scripts import SCRIPTS
-from backup.cli.context import Context, cache_directory
+from backup.cli.context import Context
 from backup.cli.output import write
+from backup.library.environment import cache_directory
 from backup.model.errors import ImbfsError
 from backup.model.ids import SHORT_ID
 from backup.model.selector import parse_target

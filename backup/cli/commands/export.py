@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from backup.cli import exits
-from backup.cli.commands.restore import refuse_repository, tell_summary
+from backup.cli.commands.restore import tell_summary
 from backup.cli.context import Context
 from backup.cli.output import show_json
 from backup.cli.restoring import Opened, open_to_restore
@@ -51,7 +51,7 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
     target = os.fsencode(os.path.abspath(arguments.directory))
     workers = 0 if arguments.increment else arguments.workers
     with open_to_restore(context, "export", workers) as opened:
-        refuse_repository(opened.repository, target)
+        opened.repository.require_outside(target)
         options = RestoreOptions(protected=frozenset({repository_identity(opened.repository)}))
         with restore_progress(context, None) as monitor:
             copy = _increment if arguments.increment else _snapshot

@@ -5,10 +5,11 @@ import os
 import socket
 
 from backup.cli import exits
-from backup.cli.commands.backup import result_record, tell_result, user_name
+from backup.cli.commands.backup import result_record, tell_result
 from backup.cli.context import Context
 from backup.cli.output import show_json
 from backup.cli.rules import add_rules, rules_of
+from backup.library.environment import user_name
 from backup.model.errors import UsageError
 from backup.model.labels import require_tag, require_text
 from backup.model.selector import parse_time

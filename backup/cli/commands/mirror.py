@@ -5,7 +5,7 @@ import dataclasses
 import os
 
 from backup.cli import exits
-from backup.cli.commands.restore import refuse_repository, tell_summary
+from backup.cli.commands.restore import tell_summary
 from backup.cli.context import Context
 from backup.cli.output import count, show_json, tell
 from backup.cli.restoring import open_to_restore
@@ -44,7 +44,7 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
         raise UsageError("--park: a directory in the mirror would be mirrored away: name one beside it")
     workers = 0 if arguments.dry_run else arguments.workers
     with open_to_restore(context, "mirror", workers) as (repository, crew, reading):
-        refuse_repository(repository, target)
+        repository.require_outside(target)
         snapshot, path = find_target(context, repository, (source or ["latest"])[0], arguments)
         reading.show([snapshot])
         entry, parts = find_entry(snapshot, path, repository.tree)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from backup.cli import exits
 from backup.cli.commands.check import MAX_PATHS
-from backup.cli.context import Context, cache_directory
+from backup.cli.context import Context
 from backup.cli.output import count, printable, show, show_json
+from backup.library.environment import cache_directory
 from backup.model.ids import SHORT_ID
 from backup.model.text import to_name
 

@@ -10,12 +10,11 @@ from backup.cli.output import count, show_json, size, tell
 from backup.cli.restoring import open_to_restore
 from backup.cli.selecting import add_filters, find_target
 from backup.cli.workers import parse_workers
-from backup.model.errors import ImbfsError, UsageError
+from backup.model.errors import UsageError
 
 if TYPE_CHECKING:
     from backup.model.entry import Entry
     from backup.ops.restore import Predicate, RestoreSummary
-    from backup.repository import Repository
     from backup.snapshots.manifest import Snapshot
 
 
@@ -50,7 +49,7 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
     from backup.cli.progress import restore_progress
     from backup.ops.backup import repository_identity
     from backup.ops.restore import RestoreOptions, restore
-    from backup.ops.restoring.reader import SnapshotReader
+    from backup.ops.restoring.reader import RepositoryReader
     from backup.snapshots.paths import find_entry
 
     if arguments.target == "":
@@ -64,7 +63,7 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
         target = _target(arguments, snapshot, entry, parts)
         if name is not None:
             target, entry = _renamed(target, entry, name)
-        refuse_repository(repository, target)
+        repository.require_outside(target)
         options = RestoreOptions(
             overwrite=arguments.overwrite,
             delete=arguments.delete,
@@ -76,7 +75,7 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
             protected=frozenset({repository_identity(repository)}),
         )
         with restore_progress(context, snapshot if not parts else None) as monitor:
-            summary = restore(SnapshotReader(repository), entry, target, options, monitor, crew=crew)
+            summary = restore(RepositoryReader(repository), entry, target, options, monitor, crew=crew)
     if context.json:
         show_json(_record(summary))
     elif not context.quiet:
@@ -114,13 +113,6 @@ def _target(arguments: argparse.Namespace, snapshot: "Snapshot", entry: "Entry",
         return os.fsencode(os.path.abspath(arguments.target))
     here = source_path(snapshot, parts)
     return here if entry.tree is not None else os.path.dirname(here)
-
-
-def refuse_repository(repository: "Repository", target: bytes) -> None:
-    own = os.fsencode(os.path.realpath(repository.path))
-    inside = os.path.realpath(target)
-    if inside == own or inside.startswith(own + b"/"):
-        raise ImbfsError(f"{os.fsdecode(target)} is in the repository: restore to a directory outside it")
 
 
 def _record(summary: "RestoreSummary") -> dict[str, Any]:

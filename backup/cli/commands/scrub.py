@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from backup.cli import exits
 from backup.cli.commands.check import subset_of
-from backup.cli.context import Context, cache_directory
+from backup.cli.context import Context
 from backup.cli.output import count, printable, show, show_json, size, tell
 from backup.cli.priority import give_way
 from backup.cli.seals import add_namespace, seals_of
+from backup.library.environment import cache_directory
 from backup.model.errors import UsageError
 from backup.model.ids import SHORT_ID
 from backup.model.text import to_name

@@ -118,6 +118,7 @@ def _show_totals(found: "Stats") -> None:
         "trees": f"{size(found.trees.plain)} in {count(found.trees.objects, 'tree')},"
         f" {size(found.trees.stored)} compressed",
         "in all": f"{size(reached.stored)}{_ratio(shown, reached.stored)}",
+        **({"contents": _amount(found.contents)} if found.contents.objects else {}),
         "unreachable": _amount(found.unreachable),
         "packs": f"{found.packs:,}, {size(found.packs_size)}",
         "segments": f"{found.segments:,}, {size(found.segments_size)}",
@@ -187,6 +188,7 @@ def _record(found: "Stats", chosen: set[SnapshotId] | None) -> dict[str, Any]:
             "data": _figures(found.data),
             "trees": _figures(found.trees),
             "reached": _figures(found.reached),
+            "contents": _figures(found.contents),
             "unreachable": _figures(found.unreachable),
             "packs": {"number": found.packs, "bytes": found.packs_size},
             "segments": {"number": found.segments, "bytes": found.segments_size},

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 from backup.model.entry import Entry
 from backup.model.ids import ID_SIZE, ObjectId
-from backup.ops.restoring.reader import SnapshotReader
+from backup.ops.restoring.reader import RepositoryReader
 from backup.repository import Repository
 from backup.snapshots.difference import Change, Difference, Spot
 from backup.snapshots.directory import decode_entry
@@ -20,7 +20,7 @@ def in_deleted(change: Change) -> Spot | None:
     return change.before if change.difference == Difference.REMOVED or change.replaced else None
 
 
-class PartReader(SnapshotReader):
+class PartReader(RepositoryReader):
     """A snapshot's reader that also knows the directories made for a part, under names that no tree has."""
 
     def __init__(self, repository: Repository, spot_of: Callable[[Change], Spot | None], after: bool) -> None:

@@ -7,7 +7,7 @@ from backup.model.ids import ObjectId
 from backup.repository import Repository
 
 
-class SnapshotReader:
+class RepositoryReader:
     """Reads from a repository; raises `Damaged` for what is missing or wrong."""
 
     def __init__(self, repository: Repository) -> None:

@@ -5,7 +5,7 @@ from typing import NamedTuple, Protocol
 
 from backup.model.entry import Extent
 from backup.model.ids import ObjectId
-from backup.objects.chunker import Chunker
+from backup.objects.chunker import Chunker, ReadInto
 from backup.objects.hashing import Hasher, HashName, name_of, new_hasher
 from backup.ops.storing.batch import FileToRead
 from backup.ops.storing.files import store_file
@@ -51,13 +51,13 @@ class BatchReader:
             objects.results.append(result)
         return objects.part(last=True)
 
-    def read_stream(self, fd: int, room: memoryview, hand_over: HandOver) -> Streamed:
-        """Reads a descriptor to its end, in parts that are all handed over."""
+    def read_stream(self, read_into: ReadInto, room: memoryview, hand_over: HandOver) -> Streamed:
+        """Reads a stream to its end, in parts that are all handed over."""
         objects = _Objects(self._name, self._hash_name, room, hand_over)
         hasher = objects.new_hasher()
         extents: list[Extent] = []
         size = 0
-        for chunk in self._chunker.cut_pipe(fd):
+        for chunk in self._chunker.cut_stream(read_into):
             size += len(chunk)
             hasher.update(chunk)
             extents.append(Extent(size, objects.store(chunk)))
