@@ -12,7 +12,7 @@ from backup.ops.storing.frame import Frame
 from backup.source.descent import Identity
 
 #: A batch is full with the file that reaches one of these: plain bytes, files, directories, bytes of
-#: names. Names and directories are bounded so that a message never fills a socket.
+#: names.
 MAX_BYTES = 2 << 20
 MAX_FILES = 512
 MAX_DIRECTORIES = 32
@@ -36,7 +36,7 @@ class Wanted(NamedTuple):
 
 
 class Batch:
-    """Owns descriptors of the directories; close it when it is sent or read."""
+    """Owns descriptors of the directories until they are released; close it when it is sent or read."""
 
     def __init__(self) -> None:
         self.directories: list[int] = []
@@ -69,9 +69,13 @@ class Batch:
         self._age += entries
         self.full = self.full or self._age >= MAX_AGE
 
-    def close(self) -> None:
+    def release(self) -> list[int]:
+        """The descriptors, which are the caller's now."""
         directories, self.directories = self.directories, []
-        for fd in directories:
+        return directories
+
+    def close(self) -> None:
+        for fd in self.release():
             os.close(fd)
 
 

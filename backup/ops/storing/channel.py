@@ -3,6 +3,7 @@
 Both ends are one program, forked, so messages are plain tuples as `marshal` writes them.
 """
 
+import array
 import marshal
 import os
 import socket
@@ -19,25 +20,45 @@ Message = tuple[Any, ...]
 
 
 class Channel:
-    """One end. Owns the socket, and the descriptors that arrived until they are taken."""
+    """One end. Owns the socket, the descriptors that arrived until they are taken, and those that were
+    posted until they are sent."""
 
     def __init__(self, end: socket.socket) -> None:
         self._socket = end
         self._data = bytearray()
         self._fds: deque[int] = deque()
+        self._posted: deque[tuple[memoryview, list[int]]] = deque()
 
     def fileno(self) -> int:
         return self._socket.fileno()
 
     def send(self, message: Message, fds: Sequence[int] = ()) -> None:
-        """Raises OSError where the other end is gone."""
-        body = marshal.dumps(message)
-        data = len(body).to_bytes(_HEADER, "little") + body
+        """Waits until it is sent. Raises OSError where the other end is gone."""
+        data = _framed(message)
         if fds:
             sent = socket.send_fds(self._socket, [data], fds)
             data = data[sent:]
         if data:
             self._socket.sendall(data)
+
+    def post(self, message: Message, fds: list[int]) -> None:
+        """Puts it in line for `flush`: for the end that must never wait for the other one."""
+        self._posted.append((memoryview(_framed(message)), fds))
+
+    def flush(self) -> bool:
+        """Sends what was posted, as much as fits now; whether that was all. Raises OSError as `send`."""
+        while self._posted:
+            data, fds = self._posted[0]
+            try:
+                sent = self._socket.sendmsg([data], _rights(fds), socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                return False
+            self._posted[0] = (data[sent:], [])
+            for fd in fds:
+                os.close(fd)
+            if sent == len(data):
+                self._posted.popleft()
+        return True
 
     def receive(self) -> Message | None:
         """The next message, waited for; None when the other end is gone."""
@@ -80,5 +101,17 @@ class Channel:
 
     def close(self) -> None:
         self._socket.close()
+        for _, fds in self._posted:
+            self._fds += fds
+        self._posted.clear()
         while self._fds:
             os.close(self._fds.popleft())
+
+
+def _framed(message: Message) -> bytes:
+    body = marshal.dumps(message)
+    return len(body).to_bytes(_HEADER, "little") + body
+
+
+def _rights(fds: list[int]) -> list[tuple[int, int, bytes]]:
+    return [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds).tobytes())] if fds else []

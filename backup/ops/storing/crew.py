@@ -57,6 +57,9 @@ class Crew:
     """The workers, from the first fork to their end. Close it.
 
     A slot of memory goes: free → being read into → claimed, blocks being made → appended → free.
+
+    A worker may wait until the main process takes what it sends, so the main process never waits for
+    one worker alone: what does not fit into a socket is posted, and sent on when there is room.
     """
 
     def __init__(
@@ -90,7 +93,7 @@ class Crew:
             number, self._batches = self._batches, self._batches + 1
             self._jobs[number] = _Job(batch, member)
             message = (READ, number, self._slots.free.pop(), batch.files, len(batch.directories))
-            self._send(member, message, batch.directories)
+            self._send(member, message, batch.release())
         finally:
             batch.close()
         self.poll()
@@ -128,26 +131,38 @@ class Crew:
         return min(self._members.values(), key=lambda member: member.reads + member.encodes)
 
     def _send(self, member: _Member, message: Message, fds: list[int] | None = None) -> None:
-        try:
-            member.channel.send(message, fds or ())
-        except (BrokenPipeError, ConnectionResetError):
-            self._died(member)
+        member.channel.post(message, fds or [])
+        self._flush(member)
+
+    def _flush(self, member: _Member) -> None:
+        # Of a worker that has ended, the last words come first: its end is found where those are read.
+        with suppress(BrokenPipeError, ConnectionResetError):
+            sent = member.channel.flush()
+            self._poll.modify(member.channel, select.POLLIN if sent else select.POLLIN | select.POLLOUT)
 
     def _take_events(self, timeout: int | None) -> None:
-        for fd, _ in self._poll.poll(timeout):
+        for fd, event in self._poll.poll(timeout):
             member = self._members[fd]
-            try:
-                messages = member.channel.arrived()
-            except ConnectionResetError:
-                messages = None
-            if messages is None:
-                self._died(member)
-            for message in messages or ():
-                self._note(member, message)
+            if event & select.POLLOUT:
+                self._flush(member)
+            if event & ~select.POLLOUT:
+                self._take(member)
         self._advance()
+
+    def _take(self, member: _Member) -> None:
+        try:
+            messages = member.channel.arrived()
+        except ConnectionResetError:
+            messages = None
+        if messages is None:
+            self._died(member)
+        for message in messages or ():
+            self._note(member, message)
 
     def _died(self, member: _Member) -> None:
         del self._members[member.channel.fileno()]
+        self._poll.unregister(member.channel)
+        member.channel.close()
         _, status = os.waitpid(member.pid, 0)
         code = os.waitstatus_to_exitcode(status)
         how = f"was ended by {signal.Signals(-code).name}" if code < 0 else "ended"

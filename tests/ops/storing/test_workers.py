@@ -2,7 +2,9 @@
 
 import errno
 import os
-from collections.abc import Callable
+import signal
+import socket
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -74,6 +76,41 @@ def test_the_number_of_workers_changes_no_byte_of_what_is_stored(tmp_path: Path,
     alone = stored(tmp_path, source, 0)
     assert len(alone[0]) > 5
     assert [stored(tmp_path, source, workers) for workers in (1, 2, 4)] == [alone] * 3
+
+
+@pytest.fixture
+def narrow_sockets(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Of the least size that the kernel gives; whoever waits for the other one then is not waited for."""
+    make_pair = socket.socketpair
+
+    def narrow() -> tuple[socket.socket, socket.socket]:
+        pair = make_pair()
+        for end in pair:
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+        return pair
+
+    def too_long(*_: object) -> None:
+        raise TimeoutError("the processes wait for each other")
+
+    monkeypatch.setattr(socket, "socketpair", narrow)
+    before = signal.signal(signal.SIGALRM, too_long)
+    signal.alarm(60)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.usefixtures("narrow_sockets")
+def test_messages_longer_than_a_socket_holds_block_nobody(tmp_path: Path) -> None:
+    """Both ways at once: names to a worker, what it read of many small files from it."""
+    source = tmp_path / "source"
+    for number in range(2000):
+        path = source / str(number % 20) / f"{number}-{'n' * 200}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"%d" % number)
+    opened = make(tmp_path)
+    assert run(opened, source, 2).statistics.files == 2000
+    opened.close()
 
 
 def test_a_small_backup_starts_no_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
