@@ -1,6 +1,7 @@
 """Fixtures for all tests, and a guard that no test leaves a mount or a process behind."""
 
 import contextlib
+import gc
 import os
 import shutil
 import subprocess
@@ -105,3 +106,29 @@ def nothing_left_behind(tmp_path_factory: pytest.TempPathFactory, mark: str) -> 
             os.kill(process, 9)
     assert not mounts, f"left mounted: {mounts}"
     assert not processes, f"left running: {processes}"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nothing_left_open() -> Iterator[None]:
+    """Names the files that a module's tests left open: all of them run in one process, with one limit."""
+    before = _open_files()
+    yield
+
+    def left() -> dict[int, str]:
+        return dict(_open_files().items() - before.items())
+
+    if left():
+        gc.collect()
+        # What a thread reads ahead is its own until it has nothing to do.
+        with contextlib.suppress(AssertionError):
+            wait_until(lambda: not left(), "the end of threads", 3)
+    assert not left(), f"left open: {left()}"
+
+
+def _open_files() -> dict[int, str]:
+    """By descriptor. Not pipes and sockets: fixtures that several modules share may hold them."""
+    found = {}
+    for number in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(FileNotFoundError):
+            found[int(number)] = os.readlink(f"/proc/self/fd/{number}")
+    return {number: target for number, target in found.items() if target.startswith("/")}

@@ -128,7 +128,6 @@ class _OpenPack:
         self._hash_name = hash_name
         self._hasher = new_hasher(hash_name)
         self._blocks: list[BlockRecord] = []
-        self._append(FILE_MAGIC)
 
     def _append(self, data: bytes | memoryview) -> None:
         self.staged.append(data)
@@ -136,6 +135,8 @@ class _OpenPack:
         self.size += len(data)
 
     def append_block(self, block: bytes | memoryview, kind: int, objects: list[tuple[ObjectId, int]]) -> None:
+        if not self._blocks:
+            self._append(FILE_MAGIC)
         members = tuple(objects)
         table = 4 * len(members) if len(members) > 1 else 0
         plain = sum(length for _, length in members) + table

@@ -96,6 +96,7 @@ class Repository:
 
     def close(self) -> None:
         self.index.close()
+        self.storage.close()
         if self._scratch is not None:
             self._scratch.cleanup()
 

@@ -99,6 +99,11 @@ class LocalStorage:
         with self._lock:
             self._open.pop(key, None)
 
+    def close(self) -> None:
+        """Lets go of all files that are open for reading. It may be used again."""
+        with self._lock:
+            self._open.clear()
+
     def delete(self, key: str, *, durable: bool = True) -> None:
         with self._lock:
             self._open.pop(key, None)
@@ -190,9 +195,10 @@ class LocalStaged:
             self._path.unlink(missing_ok=True)
 
     def _close(self) -> None:
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
+        # Not kept where close fails: it is closed all the same, and its number may be another file's.
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
 
 
 class Owner(NamedTuple):

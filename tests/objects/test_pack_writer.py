@@ -1,6 +1,9 @@
 """Writing packs: each hashes to its name and says in its footer what it holds, whatever interrupts it."""
 
+import errno
+import os
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -13,6 +16,7 @@ from backup.objects.hashing import HashName, name_of
 from backup.objects.pack import PackRecord, pack_key
 from backup.objects.reader import read_pack_footer
 from backup.objects.writer import BLOCK_SIZE, PackWriter
+from backup.storage import LocalStorage, Storage
 from backup.storage.memory import MemoryStaged, MemoryStorage
 from tests.objects.samples import few, name
 
@@ -20,7 +24,7 @@ PACK_SIZE = 64 << 10
 
 
 def new_writer(
-    storage: MemoryStorage,
+    storage: Storage,
     packs: list[PackRecord],
     hash_name: HashName = "blake3",
     pack_size: int = PACK_SIZE,
@@ -96,6 +100,24 @@ def test_what_is_discarded_leaves_nothing_behind() -> None:
     writer.discard()
     writer.finish()
     assert (storage.files, packs) == ({}, [])
+
+
+@pytest.mark.parametrize("fits", range(3))
+def test_a_full_disk_leaves_no_file_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fits: int) -> None:
+    """Not even where not one byte fits."""
+    write, left = os.write, [None] * fits
+
+    def fill(descriptor: int, data: bytes) -> int:
+        if not left:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        left.pop()
+        return write(descriptor, data)
+
+    monkeypatch.setattr(os, "write", fill)
+    writer = new_writer(LocalStorage(tmp_path), [])
+    with pytest.raises(OSError, match="No space"):
+        writer.add(name(b"large"), noise(1, BLOCK_SIZE))
+    assert list((tmp_path / "tmp").iterdir()) == []
 
 
 class InterruptedStorage(MemoryStorage):

@@ -92,6 +92,15 @@ def test_a_symlink_in_the_place_of_a_file_is_not_followed(tmp_path: Path) -> Non
         LocalStorage(tmp_path).read("snapshots/id")
 
 
+def test_a_closed_storage_has_no_file_open(tmp_path: Path) -> None:
+    storage = LocalStorage(tmp_path)
+    storage.put("packs/ab/one", b"one")
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    assert storage.read("packs/ab/one", 0, 3) == b"one"
+    storage.close()
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
 def test_many_files_are_read_with_few_of_them_open(tmp_path: Path) -> None:
     storage = LocalStorage(tmp_path)
     for number in range(100):
