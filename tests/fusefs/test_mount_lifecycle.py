@@ -260,9 +260,9 @@ def test_a_mount_at_rest_uses_no_processor(mount: Mounter) -> None:
 
 
 def test_an_idle_mount_ends_after_its_time_unless_in_use(mount: Mounter) -> None:
-    driver = mount("small", IDLE="0.3")
+    driver = mount("small", IDLE="1")
     with subprocess.Popen(["sleep", "60"], cwd=driver.at) as holder:
-        time.sleep(0.8)
+        time.sleep(2.2)
         assert is_mounted(driver.at)
         holder.kill()
     assert driver.ended() == 0

