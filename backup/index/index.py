@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from backup.index.file import TAIL, IndexFile, Notice
-from backup.index.rows import NUMBER, PLACE, drop_segments, encode_place, number_of
+from backup.index.rows import NUMBER, PLACE, drop_segments, number_of, place_rows
 from backup.model.errors import Damaged
 from backup.model.ids import ID_SIZE, ObjectId, PackId, SegmentId, SnapshotId
 from backup.objects.block import compress, decompress
-from backup.objects.pack import PackRecord, Place, places
+from backup.objects.pack import PackRecord, Place
 
 if TYPE_CHECKING:
     import lmdb
@@ -231,7 +231,7 @@ class Index:
             for pack in packs:
                 number, known = number_of(txn, tables, pack)
                 if not known:
-                    rows += [(name, encode_place(number, place)) for name, place in places(pack)]
+                    rows += place_rows(number, pack)
                 numbers.append(NUMBER.pack(number))
             with txn.cursor(tables["objects"]) as cursor:
                 cursor.putmulti(sorted(rows), overwrite=True)

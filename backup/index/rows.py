@@ -4,12 +4,12 @@
 """
 
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from backup.index.file import DamagedFile
-from backup.model.ids import SegmentId
-from backup.objects.pack import PackRecord, Place, places
+from backup.model.ids import ObjectId, SegmentId
+from backup.objects.pack import PackRecord
 
 if TYPE_CHECKING:
     import lmdb
@@ -22,16 +22,13 @@ NUMBER = struct.Struct(">I")
 _COUNTED = struct.Struct(">II")
 
 
-def encode_place(number: int, place: Place) -> bytes:
-    return PLACE.pack(
-        number,
-        place.block_offset,
-        place.block_size,
-        place.plain,
-        place.offset,
-        place.length,
-        place.codec,
-    )
+def place_rows(number: int, pack: PackRecord) -> Iterator[tuple[ObjectId, bytes]]:
+    """Every object of the pack that has this number, with its place."""
+    for offset, size, plain, codec, _, objects in pack.blocks:
+        at = 0
+        for name, length in objects:
+            yield name, PLACE.pack(number, offset, size, plain, at, length, codec)
+            at += length
 
 
 def number_of(txn: "lmdb.Transaction[bytes]", tables: "Tables", pack: PackRecord) -> tuple[int, bool]:
@@ -105,6 +102,6 @@ def _restore_places(
         known = txn.get(pack.id, db=tables["numbers"])
         if known is not None and len(known) == _COUNTED.size:
             number = _COUNTED.unpack(known)[0]
-            rows = sorted((name, encode_place(number, place)) for name, place in places(pack))
+            rows = sorted(place_rows(number, pack))
             with txn.cursor(tables["objects"]) as cursor:
                 cursor.putmulti(rows, overwrite=False)

@@ -4,8 +4,9 @@
 """
 
 import struct
-from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise, starmap
+from operator import itemgetter
 from typing import NamedTuple
 
 from backup.model.errors import Damaged
@@ -19,6 +20,7 @@ TRAILER_SIZE = _TRAILER.size
 _COUNT = struct.Struct("<I")
 _BLOCK = struct.Struct("<IIIBBHI")
 _OBJECT = struct.Struct(f"<{ID_SIZE}sI")
+_LENGTH = itemgetter(1)
 
 
 class BlockRecord(NamedTuple):
@@ -69,14 +71,20 @@ def places(pack: PackRecord) -> Iterator[tuple[ObjectId, Place]]:
             offset += length
 
 
+def total_length(objects: Iterable[tuple[ObjectId, int]]) -> int:
+    """Plain bytes of objects, given by name and length."""
+    return sum(map(_LENGTH, objects))
+
+
 def encode_footer(blocks: Sequence[BlockRecord]) -> bytes:
     parts = [_COUNT.pack(len(blocks))]
+    objects: list[bytes] = []
     for block in blocks:
         parts.append(
             _BLOCK.pack(block.offset, block.size, block.plain, block.codec, block.kind, 0, len(block.objects))
         )
-    parts += [_OBJECT.pack(*item) for block in blocks for item in block.objects]
-    return b"".join(parts)
+        objects += starmap(_OBJECT.pack, block.objects)
+    return b"".join((*parts, *objects))
 
 
 def decode_footer(plain: bytes | memoryview, pack_size: int, what: str) -> tuple[BlockRecord, ...]:
@@ -87,7 +95,7 @@ def decode_footer(plain: bytes | memoryview, pack_size: int, what: str) -> tuple
         if head > len(plain):
             raise Damaged(f"{what}: the footer is cut short")
         rows = list(_BLOCK.iter_unpack(plain[_COUNT.size : head]))
-        objects = list(_OBJECT.iter_unpack(plain[head:]))
+        objects: list[tuple[ObjectId, int]] = list(_OBJECT.iter_unpack(plain[head:]))
     except struct.error as error:
         raise Damaged(f"{what}: the footer is damaged") from error
     if sum(row[6] for row in rows) != len(objects):
@@ -95,7 +103,7 @@ def decode_footer(plain: bytes | memoryview, pack_size: int, what: str) -> tuple
     blocks = []
     first = 0
     for offset, size, length, codec, kind, _, number in rows:
-        members = tuple((ObjectId(name), n) for name, n in objects[first : first + number])
+        members = tuple(objects[first : first + number])
         first += number
         blocks.append(BlockRecord(offset, size, length, codec, kind, members))
     _require_sound(blocks, pack_size, what)
@@ -110,7 +118,7 @@ def _require_sound(blocks: Sequence[BlockRecord], pack_size: int, what: str) -> 
             or block.plain > MAX_PLAIN
             or block.size < HEADER_SIZE
             or block.offset + block.size > pack_size
-            or sum(length for _, length in block.objects) + table != block.plain
+            or total_length(block.objects) + table != block.plain
         ):
             raise Damaged(f"{what}: the footer describes a block that cannot be")
     if any(a.offset + a.size != b.offset for a, b in pairwise(blocks)):

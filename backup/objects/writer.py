@@ -15,6 +15,7 @@ from backup.objects.pack import (
     encode_trailer,
     pack_key,
     read_footer,
+    total_length,
 )
 from backup.objects.parity import write_parity
 from backup.storage import Staged, Storage
@@ -139,7 +140,7 @@ class _OpenPack:
             self._append(FILE_MAGIC)
         members = tuple(objects)
         table = 4 * len(members) if len(members) > 1 else 0
-        plain = sum(length for _, length in members) + table
+        plain = total_length(members) + table
         self._blocks.append(BlockRecord(self.size, len(block), plain, block[4], kind, members))
         self.objects += len(members)
         self._append(block)

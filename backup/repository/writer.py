@@ -131,12 +131,13 @@ class Writer:
         They count as stored from now on: the caller is to `append` them, in blocks, in any order.
         """
         self._lease.beat()
-        asked = [name for name, _ in objects if name not in self._pending]
+        pending = self._pending
+        asked = [name for name, _ in objects if name not in pending]
         places = self._repository.lookup.packs_of(asked) if asked else {}
         new = []
         for position, (name, length) in enumerate(objects):
-            if name not in self._pending and not self._stands(name, places.get(name)):
-                self._pending.add(name)
+            if name not in pending and not (name in places and self._stands(name, places[name])):
+                pending.add(name)
                 self.bytes_added += length
                 new.append(position)
         return new

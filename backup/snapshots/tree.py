@@ -114,6 +114,8 @@ def encode_extra(
     whole: bytes | None = None,
 ) -> bytes:
     """`extents` as `encode_content` gives it; `whole` is the hash of all of a file's bytes."""
+    if not target and not xattrs and whole is None:
+        return extents
     parts = []
     if target:
         parts += [EXTRA.pack(EXTRA_TARGET, len(target)), target]

@@ -45,6 +45,8 @@ def xattrs_of(handle: int | bytes, *, follow_symlinks: bool = True) -> tuple[Xat
         if error.errno in _NO_XATTRS:
             return ()
         raise
+    if not keys:
+        return ()
     found = []
     for key in keys:
         name = os.fsencode(key)

@@ -131,7 +131,7 @@ class Entries:
             frame.rows[slot] = PENDING
             known.append(wanted)
         elif stat.S_ISREG(status.st_mode):
-            if self._take_moved(fd, wanted, status):
+            if self._moves.possible and self._take_moved(fd, wanted, status):
                 return
             frame.rows[slot] = PENDING
             if link is not None:
@@ -178,8 +178,10 @@ class Entries:
         record, object_id, extra, flags, lists = result
         for data in lists:
             self._store.store_tree(data)
-        self.unsealed += bool(flags & UNSEALED)
-        row = Row(wanted.name, record, object_id, extra, wanted.volume, flags & ~UNSEALED)
+        if flags & UNSEALED:
+            self.unsealed += 1
+            flags &= ~UNSEALED
+        row = Row(wanted.name, record, object_id, extra, wanted.volume, flags)
         if flags & FLAG_CHANGING:
             path = os.fsdecode(wanted.frame.path_of(wanted.name))
             self._monitor.notice(f"{path} changed while it was read: stored as it was met")

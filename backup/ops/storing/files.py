@@ -26,6 +26,11 @@ class Store(Protocol):
 
     def store(self, data: bytes | memoryview) -> ObjectId: ...
 
+    def room(self, size: int) -> memoryview:
+        """Memory to read an object into; it becomes one with `keep`, before anything else is stored."""
+
+    def keep(self, data: memoryview) -> ObjectId: ...
+
 
 class Content(NamedTuple):
     """What was read, with the status that it belongs to. `size` is what the extents cover.
@@ -58,13 +63,16 @@ def store_file(
 
 def _store(fd: int, before: os.stat_result, store: Store, chunker: Chunker) -> Content:
     attempts = ATTEMPTS
-    if before.st_size <= chunker.single and not looks_sparse(before):
-        data = os.pread(fd, before.st_size, 0)
+    size = before.st_size
+    if size <= chunker.single and not looks_sparse(before):
+        # Most files are small: each is read to where its bytes will lie.
+        data = store.room(size)
+        got = os.preadv(fd, (data,), 0)
         xattrs = xattrs_of(fd)
         after = os.fstat(fd)
-        if len(data) == before.st_size and _same(before, after):
-            extents = [Extent(len(data), store.store(data))] if data else []
-            return Content(after, len(data), extents, None, xattrs, 0)
+        if got == size and _same(before, after):
+            extents = [Extent(size, store.keep(data))] if size else []
+            return Content(after, size, extents, None, xattrs, 0)
         before, attempts = after, attempts - 1
     return _store_content(fd, before, store, chunker, attempts)
 

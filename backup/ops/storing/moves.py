@@ -43,6 +43,11 @@ class Moves:
         self._read_tree = read_tree
         self._last: tuple[Frame, ParentDirectory | None] | None = None
 
+    @property
+    def possible(self) -> bool:
+        """Whether there is anything that a file could have been moved from, or known by."""
+        return self.parent is not None or self._settings.believe_seals
+
     def row(self, frame: Frame, fd: int, name: bytes, position: int, status: os.stat_result) -> Row | None:
         """The row of a regular file in the directory `fd`, where its content is known. Raises OSError."""
         if self._settings.read_all or self._settings.distrust or not status.st_size:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from backup.model.ids import ObjectId
 from backup.objects.block import BlockKind, CompressionSettings, encode_block
+from backup.objects.pack import total_length
 from backup.objects.writer import BLOCK_SIZE
 
 #: Where an object lies in the memory, and its length.
@@ -32,7 +33,7 @@ class Part(NamedTuple):
 
 def plain_size(part: Part) -> int:
     """Bytes that were read of files."""
-    return sum(length for _, length in part.objects)
+    return total_length(part.objects)
 
 
 def group(objects: Sequence[tuple[ObjectId, int]], new: Sequence[int]) -> list[list[int]]:

@@ -99,14 +99,25 @@ class _Objects:
         return new_hasher(self._hash_name)
 
     def store(self, data: bytes | memoryview) -> ObjectId:
-        end = self._used + len(data)
+        room = self.room(len(data))
+        # Hashed where it comes from: it is in the processor's cache there.
+        object_id = self._name(data)
+        room[:] = data
+        return self._add(object_id, len(data))
+
+    def room(self, size: int) -> memoryview:
+        end = self._used + size
         if end > len(self._room) - SLACK or len(self._objects) >= MAX_OBJECTS:
             self._room = self._hand_over(self.part(last=False))
-            self._used, end = 0, len(data)
-        object_id = self._name(data)
-        self._room[self._used : end] = data
-        self._objects.append((object_id, len(data)))
-        self._used = end
+            self._used, end = 0, size
+        return self._room[self._used : end]
+
+    def keep(self, data: memoryview) -> ObjectId:
+        return self._add(self._name(data), len(data))
+
+    def _add(self, object_id: ObjectId, size: int) -> ObjectId:
+        self._objects.append((object_id, size))
+        self._used += size
         return object_id
 
     def part(self, last: bool) -> Part:
