@@ -31,6 +31,7 @@ COMMANDS_PAGE = ROOT / "docs/commands.md"
 PROFILES_PAGE = ROOT / "docs/profiles.md"
 DESIGN = ROOT / "docs/design.md"
 FORMAT = ROOT / "docs/format.md"
+PHOTOS = ROOT / "docs/photos.md"
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 
 #: Places in examples, and what every Linux has.
@@ -386,16 +387,18 @@ def normal(text: str) -> str:
 
 
 @pytest.mark.skipif(not os.access("/dev/fuse", os.R_OK | os.W_OK), reason="this user cannot mount")
-def test_the_readme_shows_what_its_commands_print(tmp_path: Path, mark: str) -> None:
+@pytest.mark.parametrize("document", [README, PHOTOS], ids=["readme", "photos"])
+def test_a_document_shows_what_its_commands_print(document: Path, real_disk: Path, mark: str) -> None:
+    """Parity rows 10, 11, 24: photos are approved, moved without reading, changed silently and put back."""
     done = subprocess.run(
-        [sys.executable, ROOT / "scripts/transcript"],
-        env=os.environ | {"TMPDIR": str(tmp_path), MARK: mark},
+        [sys.executable, ROOT / "scripts/transcript", document.relative_to(ROOT)],
+        env=os.environ | {"TMPDIR": str(real_disk), MARK: mark},
         capture_output=True,
         text=True,
         check=False,
         timeout=60,
     )
     assert done.returncode == 0, done.stderr
-    shown = re.search(r"<!-- made by scripts/transcript -->\n(.*?)<!-- end", README.read_text(), re.DOTALL)
-    assert shown is not None
-    assert normal(shown[1]) == normal(done.stdout), "`scripts/transcript --write` brings README.md up to date"
+    shown = re.findall(r"<!-- made by scripts/transcript -->\n(.*?)<!-- end", document.read_text(), re.DOTALL)
+    assert shown
+    assert normal("".join(shown)) == normal(done.stdout), "`scripts/transcript --write` brings it up to date"
