@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
+from typing import Protocol
 
 import msgspec
 from pyfastcdc import FastCDC
@@ -37,6 +38,27 @@ class _Window:
         return got
 
 
+class Source(Protocol):
+    """Bytes one after the other."""
+
+    def read(self, size: int, /) -> bytes:
+        """So many; fewer only at the end."""
+
+
+class _Bounded:
+    """The next `size` bytes of a source."""
+
+    def __init__(self, source: Source, size: int) -> None:
+        self._source = source
+        self._left = size
+
+    def readinto(self, buffer: memoryview) -> int:
+        data = self._source.read(min(len(buffer), self._left))
+        memoryview(buffer)[: len(data)] = data
+        self._left -= len(data)
+        return len(data)
+
+
 class Chunker:
     """Reused for many files; not for several threads at once."""
 
@@ -60,6 +82,16 @@ class Chunker:
                 yield memoryview(data)
             return
         for chunk in self._cutter.cut_stream(_Window(fd, start, end)):
+            yield chunk.data
+
+    def cut_next(self, source: Source, size: int) -> Iterator[memoryview]:
+        """The chunks of the next `size` bytes, as `cut`; fewer bytes where `source` ends early."""
+        if size <= self.single:
+            data = source.read(size)
+            if data:
+                yield memoryview(data)
+            return
+        for chunk in self._cutter.cut_stream(_Bounded(source, size)):
             yield chunk.data
 
     def cut_stream(self, read_into: ReadInto) -> Iterator[memoryview]:

@@ -44,7 +44,7 @@ def take_in(
         # The slash: where it is a symlink, what that leads to.
         sources = find_sources(repository, [directory + b"/"], options.host, monitor, options.rules)
         named = sources if shown_as is None else sources._replace(top=shown_as, paths=[shown_as])
-        parent = _older(find_parent(repository, named, options.host), started)
+        parent = older(find_parent(repository, named, options.host), started)
         reading = partial(Readers, settings=repository.config, workers=options.workers or 0)
         walk = open_walk(repository, writer, parent, options, started, monitor, reading)
         root = _run(walk, writer, sources, parent)
@@ -63,7 +63,8 @@ def take_in(
         writer.close()
 
 
-def _older(parent: Snapshot | None, started: int) -> Snapshot | None:
+def older(parent: Snapshot | None, started: int) -> Snapshot | None:
+    """The parent of a snapshot that is to be that old: none where it is newer."""
     return parent if parent is not None and parent.body.started_ns <= started else None
 
 

@@ -42,7 +42,7 @@ class BatchReader:
         self, directories: list[int], files: list[FileToRead], room: memoryview, hand_over: HandOver
     ) -> Part:
         """Reads all files; returns the last part, and hands those before it over."""
-        objects = _Objects(self._name, self._hash_name, room, hand_over)
+        objects = Objects(self._name, self._hash_name, room, hand_over)
         for place, name, device, inode in files:
             try:
                 result = self._file(directories[place], name, (device, inode), objects)
@@ -53,7 +53,7 @@ class BatchReader:
 
     def read_stream(self, read_into: ReadInto, room: memoryview, hand_over: HandOver) -> Streamed:
         """Reads a stream to its end, in parts that are all handed over."""
-        objects = _Objects(self._name, self._hash_name, room, hand_over)
+        objects = Objects(self._name, self._hash_name, room, hand_over)
         hasher = objects.new_hasher()
         extents: list[Extent] = []
         size = 0
@@ -64,7 +64,7 @@ class BatchReader:
         hand_over(objects.part(last=True))
         return Streamed(extents, hasher.digest() if len(extents) > 1 else None)
 
-    def _file(self, dir_fd: int, name: bytes, expected: tuple[int, int], objects: "_Objects") -> Result:
+    def _file(self, dir_fd: int, name: bytes, expected: tuple[int, int], objects: "Objects") -> Result:
         content = store_file(dir_fd, name, expected, objects, self._chunker, self._seals)
         lists: list[bytes] = []
 
@@ -77,7 +77,7 @@ class BatchReader:
         return encode_stat(content.status, content.size), object_id, extra, content.flags, lists
 
 
-class _Objects:
+class Objects:
     """The plain objects of a part, laid into memory one after the other."""
 
     def __init__(
