@@ -302,6 +302,25 @@ def test_every_test_named_in_a_document_exists(document: Path) -> None:
     assert set(re.findall(r"\btest_[a-z0-9_]+", document.read_text())) <= files | functions
 
 
+def test_the_parity_page_has_every_row_with_its_tests() -> None:
+    page = ROOT / "docs/parity.md"
+    left_out = {19, *range(41, 46)}
+    table = list(rows(section(page, "What they do"), "row"))
+    assert [int(row) for row, *_ in table] == [row for row in range(1, 52) if row not in left_out]
+    wrong = list(rows(section(page, "What they got wrong"), "what went wrong"))
+    assert len(wrong) >= 22
+    texts = [path.read_text() for path in ROOT.glob("tests/**/*.py")]
+    named = {
+        row
+        for text in texts
+        for found in re.findall(r'"""Parity rows? ([\d, ]+)', text)
+        for row in found.split(", ")
+    }
+    assert {row for row, *_ in table} - named == set()
+    assert all("`test_" in cells[2] for cells in table)
+    assert all("`test_" in tests for _, tests in wrong)
+
+
 def docstrings(path: Path) -> str:
     nodes = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
     tree = ast.walk(ast.parse(path.read_text()))

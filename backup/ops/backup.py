@@ -68,6 +68,7 @@ class BackupOptions:
 class BackupResult:
     """`snapshot` is None after a dry run, or when nothing changed and none was wanted.
 
+    `written` are the files that came into the repository, by their keys: all that a copy of it lacks.
     `alarms`: what changed below `top` although it is immutable; the snapshot has it as it was.
     """
 
@@ -75,6 +76,7 @@ class BackupResult:
     parent: SnapshotId | None
     statistics: Statistics
     unchanged: bool
+    written: Sequence[str] = ()
     top: bytes = b"/"
     alarms: Sequence[Alarm] = ()
 
@@ -164,11 +166,11 @@ def conclude(
     statistics = _statistics(counts, writer, (clock() - started) / 1e9)
     parent_id = None if parent is None else parent.id
     if options.dry_run or (unchanged and options.skip_unchanged):
-        return BackupResult(None, parent_id, statistics, unchanged)
+        return BackupResult(None, parent_id, statistics, unchanged, writer.keys)
     body = _body(repository, sources, options, parent, root, started, statistics)
     assert isinstance(writer, Writer)
     snapshot = writer.commit(body, Labels(options.tags, options.description))
-    return BackupResult(snapshot.id, parent_id, statistics, unchanged)
+    return BackupResult(snapshot.id, parent_id, statistics, unchanged, writer.keys)
 
 
 def _default_workers() -> int:

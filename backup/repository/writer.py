@@ -10,8 +10,9 @@ from contextlib import contextmanager, suppress
 from backup.model.errors import CannotStore, Damaged, ImbfsError, is_full
 from backup.model.ids import ObjectId, PackId
 from backup.objects.block import BlockKind
-from backup.objects.pack import PackRecord
-from backup.objects.parity import parity_size
+from backup.objects.pack import PackRecord, pack_key
+from backup.objects.parity import parity_key, parity_size
+from backup.objects.segment import segment_key
 from backup.objects.writer import PackWriter
 from backup.repository.condemned import condemned_notes
 from backup.repository.leases import HeldLease, take_writer_lease
@@ -68,6 +69,8 @@ class Writer:
         self._damaged: set[ObjectId] = set()
         #: Packs written in this run.
         self.written: set[PackId] = set()
+        #: The keys of all files written in this run, in their order.
+        self.keys: list[str] = []
         keep_reserve(repository.storage)
         with storing():
             self._lease = self._take_lease()
@@ -204,8 +207,10 @@ class Writer:
     def _pack_done(self, pack: PackRecord) -> None:
         self._packs.add(pack.id)
         self.written.add(pack.id)
+        self.keys.append(pack_key(pack.id))
         self.bytes_stored += pack.size
         if percent := self._repository.config.parity:
+            self.keys.append(parity_key(pack.id))
             self.bytes_stored += parity_size(pack.size, percent)
         closed = self._closed[pack.blocks[0].kind]
         closed.append(pack)
@@ -216,7 +221,9 @@ class Writer:
     def _write_segment(self, packs: list[PackRecord]) -> None:
         if not packs:
             return
-        self.bytes_stored += write_segment(self._repository, packs, self._trees)[1]
+        segment, size = write_segment(self._repository, packs, self._trees)
+        self.keys.append(segment_key(segment))
+        self.bytes_stored += size
         self._trees = []
         self._trees_size = 0
         self._pending -= {name for pack in packs for block in pack.blocks for name, _ in block.objects}
@@ -254,6 +261,7 @@ class Writer:
                 except BaseException:
                     storage.delete(key)
                     raise
+        self.keys.append(key)
         self._repository.index.note_snapshots([snapshot_id])
         if self.bytes_stored:
             self._repository.index.settle()

@@ -72,6 +72,7 @@ QUESTION = b"Type `yes`"
 
 
 def test_a_yes_stores_what_was_shown(saved: Imbfs, source: Path) -> None:
+    """Parity row 24: nothing is stored unapproved."""
     (source / "new").write_text("new")
     with at_terminal(saved, "backup", "--approve", source) as terminal:
         assert b"A  new" in terminal.expect(QUESTION)

@@ -39,6 +39,7 @@ def truth_of(repository: Path) -> dict[Path, int]:
 
 
 def test_an_unchanged_tree_opens_no_file(saved: Imbfs, source: Path) -> None:
+    """Parity row 9: changes are detected."""
     with Opens(source) as opens:
         summary = saved.backup(source)
     assert opens.files == set()
@@ -346,6 +347,7 @@ def test_no_space_left_is_exit_1_in_one_line_and_leaves_what_was_there(imbfs: Im
 
 
 def test_special_files_are_recorded_and_never_opened(ready: Imbfs, tmp_path: Path) -> None:
+    """Parity row 16: empty directories, special files."""
     source = tmp_path / "source"
     source.mkdir()
     os.mkfifo(source / "fifo")  # opening it for reading would wait for ever

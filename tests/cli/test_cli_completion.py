@@ -69,6 +69,7 @@ def test_options_are_described(known: Imbfs) -> None:
 
 
 def test_snapshots_tags_and_hosts_are_those_of_the_repository(known: Imbfs) -> None:
+    """Parity row 50: completion."""
     everything = ["words", "latest", *ids(known), "tag:my tag", "tag:weekly"]
     assert offered(known, "imbfs show ") == everything
     assert offered(known, "imbfs tag latest ") == everything

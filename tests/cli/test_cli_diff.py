@@ -54,6 +54,7 @@ def test_no_change_is_said_in_words(compare: Compare) -> None:
 
 
 def test_added_removed_and_changed_names_are_told(compare: Compare, source: Path) -> None:
+    """Parity row 23: what was added, removed, modified."""
     (source / "new").write_text("new")
     (source / "sub/one").unlink()
     (source / "readme").write_text("other")

@@ -51,6 +51,7 @@ def test_rsync_finds_nothing_to_do_between_source_and_mount(everything: Everythi
 def test_the_restored_tree_is_equal_to_the_source_with_its_holes(
     everything: Everything, restored: Path
 ) -> None:
+    """Parity row 14: symlinks: the target is stored, broken ones are kept."""
     assert differences(everything.root, restored, holes=True) == []
 
 

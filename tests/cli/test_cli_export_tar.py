@@ -55,6 +55,7 @@ def test_a_tar_goes_to_stdout(copied: Imbfs) -> None:
 
 
 def test_volumes_are_whole_tar_files_of_at_most_that_size(copied: Imbfs, tmp_path: Path) -> None:
+    """Parity row 34: volumes of fixed size with an index of members."""
     copied.run("export", "latest", "--tar", tmp_path / "v.tar", "--volume-size", "400k")
     volumes = sorted(tmp_path.glob("v.*.tar"))
     assert [volume.name for volume in volumes][:2] == ["v.001.tar", "v.002.tar"]

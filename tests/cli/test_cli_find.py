@@ -86,6 +86,7 @@ def test_the_table_has_the_path_once_and_a_row_for_each_version(history: Imbfs) 
 def test_masks_fit_names_and_with_a_slash_paths(
     history: Imbfs, patterns: list[str], expected: list[bytes]
 ) -> None:
+    """Parity row 37: search by mask, size, time, path."""
     assert paths(found(history, *patterns)) == sorted(expected)
 
 
@@ -234,6 +235,7 @@ def test_versions_follow_a_file_through_its_names_where_asked(imbfs: Imbfs) -> N
 
 
 def test_duplicates_are_files_of_equal_content_with_what_they_waste(saved: Imbfs, source: Path) -> None:
+    """Parity row 27: duplicates reported."""
     shutil.copy(source / "large", source / "sub/copy of large")
     saved.run("backup", source)
     found = saved.run("--json", "duplicates").json()

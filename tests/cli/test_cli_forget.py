@@ -83,6 +83,7 @@ def test_unlimited_keeps_all(copied: Imbfs, days: list[SnapshotId]) -> None:
 def test_snapshots_are_forgotten_by_name_as_they_stood_at_the_beginning(
     copied: Imbfs, days: list[SnapshotId]
 ) -> None:
+    """Parity row 30: delete the oldest, the Nth, all but N."""
     result = copied.run("forget", "latest", "latest~1", "latest", days[0][:12])
     assert len(result.stdout.splitlines()) == 4
     assert ids(copied)[1:] == days[1:3]

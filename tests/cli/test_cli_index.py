@@ -83,6 +83,7 @@ def test_an_index_of_an_older_state_is_brought_up_to_date(saved: Imbfs, source: 
 
 
 def test_index_rebuild_makes_it_anew(copied: Imbfs) -> None:
+    """Parity row 36: metadata of an increment made anew from its files."""
     remove_index(copied)
     copied.run("index", "rebuild")
     assert copied.run("index", "status").code == 0

@@ -61,6 +61,7 @@ def test_init_refuses_a_file(imbfs: Imbfs) -> None:
 def test_each_choice_of_init_brings_back_the_same_bytes(
     imbfs: Imbfs, source: Path, options: list[str]
 ) -> None:
+    """Parity row 3: compression on or off for each repository, mixed contents readable."""
     imbfs.run("init", *options)
     imbfs.run("backup", source)
     assert imbfs.run("cat", "latest:large").stdout == (source / "large").read_bytes()

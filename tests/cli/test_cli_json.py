@@ -100,6 +100,7 @@ def listed(copied: Imbfs) -> dict[bytes, dict[str, Any]]:
 
 
 def test_ls_tells_every_name_with_its_kind(listed: dict[bytes, dict[str, Any]]) -> None:
+    """Parity row 39: browse: list, tree, ncdu, cat."""
     files = {path for path, entry in listed.items() if entry["kind"] == "file"}
     assert files == {*FILES, b"sub/link to readme"}
     directories = {path for path, entry in listed.items() if entry["kind"] == "dir"}

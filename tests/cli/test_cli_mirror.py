@@ -26,6 +26,7 @@ def test_a_mirror_is_equal_to_the_snapshot(saved: Imbfs, source: Path, tmp_path:
 def test_a_mirror_follows_and_only_what_differs_is_touched(
     saved: Imbfs, source: Path, tmp_path: Path
 ) -> None:
+    """Parity row 35: a mirror in the newest state."""
     mirror = tmp_path / "mirror"
     saved.run("mirror", mirror)
     before = inodes(mirror)
@@ -44,6 +45,7 @@ def test_a_mirror_follows_and_only_what_differs_is_touched(
 def test_what_no_snapshot_holds_is_not_touched_unless_told(
     saved: Imbfs, source: Path, tmp_path: Path, where: str
 ) -> None:
+    """Parity row 26: nothing unknown is overwritten."""
     mirror = tmp_path / "mirror"
     saved.run("mirror", mirror)
     (source / "new").write_text("new")

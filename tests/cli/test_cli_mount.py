@@ -37,6 +37,7 @@ def test_a_directory_of_a_snapshot_is_mounted_alone(saved: Imbfs, source: Path) 
 
 
 def test_an_older_snapshot_shows_what_was(saved: Imbfs, source: Path) -> None:
+    """Parity row 33: any older date restored, and verified after."""
     (source / "readme").write_text("now\n")
     saved.run("backup", source)
     with saved.mounted("latest~1") as mount:

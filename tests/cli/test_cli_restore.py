@@ -165,6 +165,7 @@ def test_a_restore_killed_at_any_moment_goes_on_where_it_was(imbfs: Imbfs, tmp_p
 def test_a_file_or_directory_is_restored_under_another_name(
     saved: Imbfs, source: Path, tmp_path: Path
 ) -> None:
+    """Parity row 40: extract one or all, under another name."""
     back = tmp_path / "back"
     saved.run("restore", "latest:sub/one", "--target", back, "--as", "one more")
     assert bytes_of(back) == {b"one more": FILES[b"sub/one"]}

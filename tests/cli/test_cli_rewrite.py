@@ -22,6 +22,7 @@ def files_below(repository: Path) -> dict[Path, int]:
 
 
 def test_what_fits_is_gone_from_the_new_snapshot_and_the_original_stays(copied: Imbfs) -> None:
+    """Parity row 38: files deleted from one increment by mask."""
     before = paths(copied)
     [found] = copied.run("--json", "rewrite", "latest", "--exclude", "deeper/", "--exclude", "/large").json()[
         "snapshots"

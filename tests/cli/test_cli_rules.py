@@ -266,6 +266,7 @@ def test_lists_of_paths_by_line_by_nul_and_from_stdin(imbfs: Imbfs, tree: Path) 
 
 
 def test_why_names_the_rule_and_where_it_stands(imbfs: Imbfs, tree: Path) -> None:
+    """Parity row 49: logs, verbosity, why a decision was taken."""
     (tree / "src" / ".imbfsignore").write_bytes(b"# none\n!keep.o\n")
     imbfs.run("backup", tree)
     asked = [tree / name for name in ("one.o", "src/keep.o", "src/x.c", "build/deep/three.c", "gone/two.o")]

@@ -50,6 +50,7 @@ SELECTORS = {
 
 @pytest.mark.parametrize("selector", SELECTORS)
 def test_a_selector_finds_its_snapshot(three: Imbfs, selector: str) -> None:
+    """Parity row 29: picked by position or date."""
     assert number_of(three, selector) == SELECTORS[selector]
 
 

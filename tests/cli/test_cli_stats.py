@@ -38,6 +38,7 @@ def stats(imbfs: Imbfs, *arguments: str) -> Any:
 
 
 def test_shares_add_up_and_unique_bytes_are_what_forgetting_frees(grown: Imbfs) -> None:
+    """Parity row 6: figures of a run, of a store, and of each snapshot's share, which add up."""
     found = stats(grown)
     totals, snapshots = found["totals"], found["snapshots"]
     stored = totals["reached"]["stored"]

@@ -61,6 +61,7 @@ def test_nothing_is_foretold_before_something_is_done() -> None:
 
 @pytest.mark.parametrize(("name", "byte"), [(0.001, 1e-9), (0.0001, 1e-8), (0.01, 2e-9)])
 def test_small_files_and_large_ones_are_told_apart(name: float, byte: float) -> None:
+    """Parity row 47: progress, and a time left that is right for mixed sizes."""
     speed = Speed()
     mixed = [(2000, 2 * MIB), (100, 300 * MIB), (1500, 8 * MIB), (1, 400 * MIB)] * 10
     work(speed, name, byte, mixed)

@@ -80,6 +80,7 @@ def distinct_states(record: Record) -> Iterator[tuple[str, Tree]]:
 
 
 def test_every_crash_leaves_a_sound_repository(crash: Crash) -> None:
+    """Parity row 48: a crash needs nothing but a rerun."""
     for number, (how, tree) in enumerate(distinct_states(crash.record)):
         if " step " in how and number % SAMPLED:
             continue

@@ -35,6 +35,7 @@ def test_a_directory_and_a_files_parent_are_mounted_alone(history: History) -> N
 
 
 def test_the_whole_repository_shows_snapshots_by_everything(history: History) -> None:
+    """Parity row 51: a graphical view."""
     imbfs, ids = history.imbfs, history.ids
     with imbfs.mounted() as mount:
         tops = "by-host by-path by-tag by-time increments latest snapshots versions"

@@ -37,6 +37,7 @@ def snapshot() -> Snapshot:
 def test_a_tree_of_all_kinds_comes_back_equal(
     everything: Everything, target: Path, snapshot: Snapshot
 ) -> None:
+    """Parity row 17: mode, owner, times."""
     put_back_whole(snapshot, snapshot.of(everything.root), target, verify=True)
     assert differences(everything.root, target, holes=True) == []
 
@@ -179,6 +180,7 @@ def test_thousands_of_levels_need_few_descriptors(target: Path, snapshot: Snapsh
 
 
 def test_hard_links_across_directories_are_one_file(target: Path, snapshot: Snapshot) -> None:
+    """Parity row 15: hard links restored as links."""
     link = {"nlink": 4, "ino": 9}
     names = [snapshot.file(name, b"same", **link) for name in (b"a", b"b")]
     far = snapshot.directory(b"far", snapshot.directory(b"away", *names))

@@ -70,6 +70,7 @@ def test_nothing_is_found_where_nothing_is(saved: Opened) -> None:
 @pytest.mark.parametrize("how", DAMAGES)
 @pytest.mark.parametrize("part", ["packs", "index", "snapshots"])
 def test_damage_to_any_file_is_found(saved: Opened, part: str, how: str) -> None:
+    """Parity row 8: check: missing, wrong size, orphaned, every hash."""
     for number in range(len(saved.files(part))):
         whole = saved.files(part)[number]
         data = whole.read_bytes()

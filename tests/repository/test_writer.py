@@ -60,6 +60,7 @@ def test_a_segment_never_names_a_pack_that_is_not_there(
 
 
 def test_an_object_is_stored_once_however_often_it_comes(opened: Opened) -> None:
+    """Parity row 1: content stored once, under its hash."""
     first = Writer(opened.repository)
     names = {first.store(noise(1)) for _ in range(3)}
     first.finish()

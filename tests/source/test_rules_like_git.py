@@ -124,6 +124,7 @@ def left_by_git(root: Path) -> set[bytes]:
 def test_the_same_names_stay_out_as_with_git(
     rules: dict[tuple[str, ...], list[str]], paths: list[tuple[str, ...]]
 ) -> None:
+    """Parity row 13: exclusion: globs on names and paths, !, rule files, markers, classes."""
     with tempfile.TemporaryDirectory() as directory:
         root = Path(directory)
         subprocess.run(["git", "init", "-q", root], check=True)

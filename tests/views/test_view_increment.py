@@ -43,6 +43,7 @@ def paths(found: Shown, part: str) -> list[str]:
 
 
 def test_an_increment_has_three_names(kept: Kept, source: Path, first: Snapshot) -> None:
+    """Parity row 25: what is deleted at the source is parked, findable, used again."""
     found = again(kept, first, source)
     assert found.ls() == ["changes.jsonl", "deleted", "files"]
     kinds = {name: stat.S_IFMT(at.mode) for name, at in found.listing().items()}

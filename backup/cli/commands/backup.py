@@ -203,6 +203,7 @@ def result_record(result: "BackupResult") -> dict[str, Any]:
         "alarms": alarm_records(result.alarms),
         "seconds": figures.seconds,
         "unchanged": result.unchanged,
+        "written": [*result.written],
     }
 
 

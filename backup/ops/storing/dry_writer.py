@@ -12,6 +12,7 @@ class DryWriter:
         self._repository = repository
         self._new: set[ObjectId] = set()
         self.condemned = frozenset[PackId]()
+        self.keys: list[str] = []
         self.bytes_added = 0
         self.bytes_stored = 0
 

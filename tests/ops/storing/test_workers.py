@@ -73,6 +73,7 @@ def stored(tmp_path: Path, source: Path, workers: int) -> tuple[list[str], objec
 
 
 def test_the_number_of_workers_changes_no_byte_of_what_is_stored(tmp_path: Path, source: Path) -> None:
+    """Parity row 21: parallel workers, dry run."""
     alone = stored(tmp_path, source, 0)
     assert len(alone[0]) > 5
     assert [stored(tmp_path, source, workers) for workers in (1, 2, 4)] == [alone] * 3
