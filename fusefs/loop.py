@@ -18,14 +18,28 @@ from fusefs.device import Device, Unmounted
 #: Requests from one return to trio to the next: signals wait no longer than these take.
 _BATCH = 64
 
-#: Nanoseconds of looking before sleeping, at the most and at the least. Between, it doubles when
-#: the sleep was short and is halved when it was long: a slow client does not cost a processor.
-_LONGEST_LOOK = 60_000
-_SHORTEST_LOOK = 4_000
-
+#: Nanoseconds of looking before sleeping, at the most and at the least.
+LONGEST_LOOK = 60_000
+SHORTEST_LOOK = 4_000
+#: Nanoseconds. Most of a short sleep is the way back from it.
+_SHORT_SLEEP = 150_000
 
 #: Milliseconds of sleep in poll(2), which is cheaper than in trio; signals and timers wait meanwhile.
 _NAP = 2
+
+
+class Look:
+    """How long to look before sleeping: `ns`. Twice as long after a sleep that was short, half as long after
+    a long one: a slow client does not cost a processor."""
+
+    def __init__(self) -> None:
+        self.ns = LONGEST_LOOK
+
+    def slept(self, ns: int) -> None:
+        if ns < _SHORT_SLEEP:
+            self.ns = min(self.ns * 2, LONGEST_LOOK)
+        else:
+            self.ns = max(self.ns // 2, SHORTEST_LOOK)
 
 
 class Loop:
@@ -43,7 +57,7 @@ class Loop:
         self._busy = busy
         self._poll = select.poll()
         self._poll.register(device.descriptor, select.POLLIN)
-        self._look_ns = _LONGEST_LOOK
+        self._look = Look()
         self._stopped = False
         # With one processor, the client could not run while we look.
         self._may_look = len(os.sched_getaffinity(0)) > 1
@@ -74,17 +88,14 @@ class Loop:
         """Looks for a few microseconds, then sleeps without trio for a moment."""
         poll = self._poll.poll
         if self._may_look and not self._busy():
-            end = perf_counter_ns() + self._look_ns
+            end = perf_counter_ns() + self._look.ns
             while perf_counter_ns() < end:
                 if poll(0):
                     return True
-        return bool(poll(_NAP))
+        start = perf_counter_ns()
+        came = bool(poll(_NAP))
+        self._look.slept(perf_counter_ns() - start)
+        return came
 
     async def _sleep(self) -> None:
-        """Waits in trio; adapts how long the next look takes to how long this lasted."""
-        start = perf_counter_ns()
         await wait_readable(self._device.descriptor)
-        if perf_counter_ns() - start < _LONGEST_LOOK:
-            self._look_ns = min(self._look_ns * 2, _LONGEST_LOOK)
-        else:
-            self._look_ns = max(self._look_ns // 2, _SHORTEST_LOOK)

@@ -7,6 +7,7 @@ import pytest
 
 from fusefs.device import fuse_descriptors
 from fusefs.errors import Refused, errno_of, told_errno
+from fusefs.loop import LONGEST_LOOK, SHORTEST_LOOK, Look
 from fusefs.mountinfo import parse
 from fusefs.mountpoint import MountError
 from fusefs.options import libfuse_options
@@ -116,3 +117,13 @@ def test_without_such_options_the_view_is_the_same() -> None:
 def test_owners_and_permissions_are_numbers(option: str) -> None:
     with pytest.raises(MountError, match=option):
         presented(sample(), [option])
+
+
+def test_after_a_pause_the_loop_looks_as_long_as_before_when_requests_come_quickly_again() -> None:
+    look = Look()
+    for _ in range(10):
+        look.slept(2_000_000)
+    assert look.ns == SHORTEST_LOOK
+    for _ in range(10):
+        look.slept(50_000)
+    assert look.ns == LONGEST_LOOK
