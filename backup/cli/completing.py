@@ -174,7 +174,9 @@ def _snapshots(parser: argparse.ArgumentParser, name: str, word: str, known: Kno
     ):
         return Answer("directories")
     if ":" in word.removeprefix("tag:") and ":" in name:
-        return Answer("paths", tuple(map(Candidate, known.paths(word))))
+        # A colon may be a tag's own.
+        tags = (each for each in known.snapshots() if word.startswith("tag:") and each.value.startswith(word))
+        return Answer("paths", (*map(Candidate, known.paths(word)), *tags))
     if name in _SNAPSHOTS:
         return Answer(candidates=(*known.snapshots(), Candidate("source", "the live tree")))
     return Answer(candidates=tuple(known.snapshots()))

@@ -28,7 +28,7 @@ ZSH = r"""#compdef imbfs
 # zsh completion for imbfs: source it, or keep it as _imbfs in a directory of $fpath
 _imbfs() {
     local -a answer plain open
-    local line="${(j: :)words[1,CURRENT-1]} $PREFIX" entry value
+    local line="${(j: :)words[1,CURRENT-1]} $QIPREFIX$PREFIX" entry value
     answer=("${(@f)$(imbfs completion zsh -- "$line" 2>/dev/null)}")
     case $answer[1] in
         files) _files; return ;;

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from backup.cli.output import show_json, tell
+from backup.cli.output import note, show_json, tell
 from backup.library.environment import base_directory, cache_directory
 
 if TYPE_CHECKING:
@@ -39,13 +39,11 @@ class Context:
 
     def notice(self, text: str) -> None:
         """Something worth knowing that is not an error."""
-        if not self.quiet:
-            tell(f"imbfs: {text}")
+        (note if self.quiet else tell)(f"imbfs: {text}")
 
     def detail(self, text: str) -> None:
         """Something for those who ask for more."""
-        if self.verbose:
-            tell(f"imbfs: {text}")
+        (tell if self.verbose else note)(f"imbfs: {text}")
 
     def warn(self, text: str) -> None:
         """Something that went wrong, and did not stop the rest."""

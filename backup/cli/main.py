@@ -12,6 +12,7 @@ from backup import __version__
 from backup.cli import exits
 from backup.cli.commands import COMMANDS
 from backup.cli.context import Context
+from backup.cli.log import Log, open_log
 from backup.cli.metrics import run_command
 from backup.cli.output import flush, tell
 from backup.model.errors import ImbfsError
@@ -31,10 +32,26 @@ def main(argv: list[str] | None = None) -> int:
     """Runs one command and returns its exit code."""
     argv = sys.argv[1:] if argv is None else argv
     signal.signal(signal.SIGTERM, _interrupt)
+    logs: list[Log] = []
+    try:
+        code = _main(argv, logs)
+        for log in logs:
+            log.end(code)
+        return code
+    finally:
+        for log in logs:
+            log.close()
+
+
+def _main(argv: list[str], logs: list[Log]) -> int:
+    """Adds the log to `logs`, where there is one."""
     verbose = 0
     try:
         module, arguments = parse(argv)
         verbose = arguments.verbose
+        # The driver of a mount writes a log of its own.
+        if arguments.log_file is not None and not module.__name__.endswith(".mount"):
+            logs.append(open_log(arguments.log_file, argv))
         code = _run(argv, module, arguments)
         flush()
         return code
@@ -120,7 +137,7 @@ def _parse(parser: Parser, words: list[str]) -> argparse.Namespace:
 
 
 #: Global options work before the command and after it.
-_GLOBALS = ("repo", "profile", "json", "quiet", "verbose", "no_progress")
+_GLOBALS = ("repo", "profile", "json", "quiet", "verbose", "no_progress", "log_file")
 
 
 def command_parser(command: str) -> Parser:
@@ -143,8 +160,8 @@ def split(argv: list[str]) -> tuple[list[str], str | None, list[str]]:
 
 
 def _takes_value(option: str) -> bool:
-    """`--repo`, `--profile` and `-r`; and `-qr`, short options in one word."""
-    return option in ("--repo", "--profile") or (
+    """`--repo` and its like, and `-r`; and `-qr`, short options in one word."""
+    return option in ("--repo", "--profile", "--log-file") or (
         option[1] != "-" and "r" not in option[1:-1] and option.endswith("r")
     )
 
@@ -176,6 +193,7 @@ def _add_globals(parser: argparse.ArgumentParser) -> None:
     group.add_argument("-q", "--quiet", action="store_true", help="print results and errors only")
     group.add_argument("-v", "--verbose", action="count", default=0, help="tell more (-vv: errors in full)")
     group.add_argument("--no-progress", action="store_true", help="show no progress")
+    group.add_argument("--log-file", metavar="FILE", help="append to FILE what is told, with the time")
 
 
 def _help(top: Parser) -> str:

@@ -3,7 +3,7 @@
 import errno
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TextIO
 
@@ -82,8 +82,25 @@ def paints(stream: TextIO | None) -> bool:
     )
 
 
+#: Hears of all that is told, and of what would be to somebody who asked for more.
+_listener: Callable[[str], None] | None = None
+
+
+def listen(listener: Callable[[str], None] | None) -> None:
+    """There is one at a time; None: nobody listens any more."""
+    global _listener
+    _listener = listener
+
+
+def note(text: str) -> None:
+    """A line that nobody at the terminal wants to see."""
+    if _listener is not None:
+        _listener(text)
+
+
 def tell(text: str) -> None:
     """A line for the person at the terminal."""
+    note(text)
     if sys.stderr is None:
         return
     with suppress(ImbfsError, OSError):

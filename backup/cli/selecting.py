@@ -50,8 +50,10 @@ def find_target(
     """The snapshot and the path in it that `SNAPSHOT[:PATH]` names. Raises `NotFound`, `UsageError`."""
     from backup.snapshots.catalogue import select
 
-    target = parse_target(text, context.now())
-    snapshot = select(target.selector, repository.snapshots(filter_of(arguments)))
+    snapshots = repository.snapshots(filter_of(arguments))
+    tags = {tag for snapshot in snapshots for tag in snapshot.labels.tags}
+    target = parse_target(text, context.now(), tags)
+    snapshot = select(target.selector, snapshots)
     return snapshot, os.fsencode(target.path or "")
 
 

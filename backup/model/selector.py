@@ -1,6 +1,7 @@
 """Naming a snapshot, and a path inside one, as people write it."""
 
 import re
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -32,13 +33,15 @@ class Target(NamedTuple):
     path: str | None
 
 
-def parse_target(text: str, now: datetime) -> Target:
-    """`now` is with zone; relative times count back from it. Raises `UsageError`."""
-    snapshot, path = _split(text)
+def parse_target(text: str, now: datetime, tags: Iterable[str] = ()) -> Target:
+    """`now` is with zone; relative times count back from it. `tags` are those that there are: one with colons
+    is known by that. Raises `UsageError`.
+    """
+    snapshot, path = _split(text, tags)
     return Target(parse_selector(snapshot, now), path)
 
 
-def _split(text: str) -> tuple[str, str | None]:
+def _split(text: str, tags: Iterable[str]) -> tuple[str, str | None]:
     """A date and a tag have colons of their own: `@2026-11-01T12:00:etc`, `tag:NAME:etc`."""
     if text.startswith("@"):
         # The longest start that reads as a time is the time.
@@ -46,7 +49,10 @@ def _split(text: str) -> tuple[str, str | None]:
             if _reads_as_time(text[1 : match.start()]) and not _reads_as_time(text[1:]):
                 return text[: match.start()], text[match.end() :]
         return text, None
-    start = len("tag:") if text.startswith("tag:") else 0
+    start = 0
+    if text.startswith("tag:"):
+        fitting = (tag for tag in tags if f"{text}:".startswith(f"tag:{tag}:"))
+        start = len("tag:") + len(max(fitting, key=len, default=""))
     colon = text.find(":", start)
     return (text, None) if colon < 0 else (text[:colon], text[colon + 1 :])
 

@@ -1,5 +1,7 @@
 """Completion: what is offered after each Tab, by the program and by a real bash."""
 
+import shlex
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -104,6 +106,44 @@ def test_the_repository_is_the_one_that_the_line_names(known: Imbfs, tmp_path: P
     lone = Imbfs(tmp_path, known.mark)
     for line in (f"imbfs -r {known.repository} show lat", f"imbfs show --repo={known.repository} lat"):
         assert offered(lone, line) == ["words", "latest"]
+
+
+def test_the_repository_is_that_of_the_profile_where_the_line_names_no_other(
+    known: Imbfs, tmp_path: Path
+) -> None:
+    lone = Imbfs(tmp_path, known.mark)
+    profile = lone.home() / ".config/imbfs/profiles/home.toml"
+    profile.parent.mkdir(parents=True)
+    profile.write_text(f'repository = "{known.repository}"\n[backup]\npaths = ["/etc"]\n')
+    for line in ("imbfs --profile home show lat", "imbfs show --profile=home lat"):
+        found = lone.run("completion", "fish", "--", line, repository=False).text.splitlines()
+        assert found == ["words", "latest\tthe newest"]
+    assert lone.run("completion", "fish", "--", "imbfs --profile no ls ", repository=False).text == "words\n"
+
+
+def test_a_tag_with_colons_is_one_tag(imbfs: Imbfs, source: Path) -> None:
+    imbfs.run("init")
+    imbfs.run("backup", source, "--tag", "a:b", "--tag", "a")
+    assert imbfs.run("cat", "tag:a:b:readme").stdout == imbfs.run("cat", "tag:a:readme").stdout == b"hello\n"
+    assert imbfs.run("ls", "tag:a:b").stdout == imbfs.run("ls", "latest").stdout
+    assert offered(imbfs, "imbfs cat tag:a:b:rea") == ["paths", "tag:a:b:readme"]
+    assert "tag:a:b" in offered(imbfs, "imbfs cat tag:a:")
+
+
+@pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed")
+def test_a_real_fish_completes(known: Imbfs, tmp_path: Path) -> None:
+    """Parity row 50: completion of paths and snapshots."""
+    program = tmp_path / "imbfs"
+    program.write_text(f'#!/bin/sh\nexec {shlex.join(command_of())} "$@"\n')
+    program.chmod(0o755)
+    environment = known.environment()
+    environment |= {"IMBFS_REPOSITORY": str(known.repository)}
+    environment["PATH"] = f"{tmp_path}:{environment['PATH']}"
+    script = f"{program} completion fish | source; complete -C 'imbfs cat latest:two\\\\ words/'"
+    done = subprocess.run(
+        ["fish", "--no-config", "-c", script], env=environment, capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout.splitlines() == ["latest:two words/in $it"], done.stderr
 
 
 @pytest.mark.parametrize(

@@ -70,14 +70,28 @@ def _answer(context: Context, line: Line) -> Answer:
 
 
 def _repository_path(context: Context, line: Line) -> Path:
-    """The repository that the line names, or else this run's."""
-    words = line.before
+    """The one that the line names, or else this run's, or else that of the profile that the line names."""
+    words, profile = line.before, None
     for number, word in enumerate(words):
         if word in ("-r", "--repo") and number + 1 < len(words):
             return Path(os.path.expanduser(words[number + 1]))
         if word.startswith("--repo="):
             return Path(os.path.expanduser(word.removeprefix("--repo=")))
-    return context.repository_path
+        if word == "--profile" and number + 1 < len(words):
+            profile = words[number + 1]
+        elif word.startswith("--profile="):
+            profile = word.removeprefix("--profile=")
+    named = None if profile is None or context.repository_named else _repository_of(profile, context)
+    return context.repository_path if named is None else Path(named)
+
+
+def _repository_of(profile: str, context: Context) -> str | None:
+    from backup.cli.profiles.file import load
+
+    try:
+        return load([profile], context)[0].repository
+    except (ImbfsError, OSError):
+        return None
 
 
 class _Known:
@@ -124,10 +138,14 @@ class _Known:
         from backup.snapshots.catalogue import select
         from backup.snapshots.paths import find_entry
 
-        selector, path = parse_target(target, datetime.now(UTC).astimezone())
-        directory, slash, start = (path or "").rpartition("/")
         with self._open() as repository:
-            snapshot = select(selector, repository.snapshots())
+            snapshots = repository.snapshots()
+            tags = {tag for snapshot in snapshots for tag in snapshot.labels.tags}
+            selector, path = parse_target(target, datetime.now(UTC).astimezone(), tags)
+            if path is None or (selector.tag is not None and selector.tag not in tags):
+                return
+            directory, slash, start = path.rpartition("/")
+            snapshot = select(selector, snapshots)
             top, _ = find_entry(snapshot, os.fsencode(directory + slash), repository.tree)
             names = _names(repository, top.tree, os.fsencode(start)) if top.tree is not None else iter(())
             for name in names:

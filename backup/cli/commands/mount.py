@@ -39,7 +39,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--idle-timeout", metavar="SECONDS", type=_seconds, help="unmount when it was not used for so long"
     )
-    parser.add_argument("--log-file", metavar="FILE", type=Path, help="where the driver in background logs")
     add_filters(parser)
 
 
@@ -86,7 +85,7 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
     shown = f"#{_shown(arguments.target)}" if arguments.target else ""
     if not any(option.startswith("fsname=") for option in options):
         options.insert(0, f"fsname={context.repository_path}{shown}")
-    log_file = arguments.log_file and arguments.log_file.absolute()
+    log_file = arguments.log_file and Path(arguments.log_file).absolute()
     try:
         point = check_mountpoint(arguments.mountpoint)
         if arguments.foreground:
