@@ -5,5 +5,6 @@ This is the only layer that opens LMDB.
 
 from backup.index.index import Index, IndexStatus
 from backup.index.location import index_paths
+from backup.index.trees import TreeReader
 
-__all__ = ["Index", "IndexStatus", "index_paths"]
+__all__ = ["Index", "IndexStatus", "TreeReader", "index_paths"]

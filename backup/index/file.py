@@ -74,6 +74,20 @@ class IndexFile:
     def close(self) -> None:
         self._opened.env.close()
 
+    @contextmanager
+    def closed(self) -> Iterator[None]:
+        """No thread may read meanwhile. Raises `CannotStore` where it cannot be opened again."""
+        before = self._opened.identity
+        self._opened.env.close()
+        try:
+            yield
+        finally:
+            try:
+                self._opened = self._open()
+            except OSError as error:
+                raise self._cannot(error) from error
+            self.replaced += self._opened.identity != before
+
     # Opening, and what comes before it
 
     def _open(self, failed: tuple[int, int] | None = None) -> _Opened:
@@ -240,6 +254,8 @@ class IndexFile:
         """Raises `CannotStore` where the file cannot be written. Where it is damaged, an empty one is."""
 
         def run(opened: _Opened) -> None:
+            # A reader that was killed would keep pages from being used again for ever.
+            opened.env.reader_check()
             with opened.env.begin(write=True) as txn:
                 work(txn, opened.tables)
 

@@ -6,12 +6,14 @@ seen), `meta`. `docs/format.md`, "Index".
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from backup.index.file import TAIL, IndexFile, Notice
+from backup.index.file import IndexFile, Notice
 from backup.index.rows import NUMBER, PLACE, drop_segments, number_of, place_rows
+from backup.index.trees import MAX_TREE
 from backup.model.errors import Damaged
 from backup.model.ids import ID_SIZE, ObjectId, PackId, SegmentId, SnapshotId
 from backup.objects.block import compress, decompress
@@ -26,8 +28,6 @@ SCHEMA = b"imbfs index 4"
 #: LMDB takes a page again only two transactions after the one that freed it.
 SETTLING = 3
 TABLES = ("meta", "numbers", "objects", "packs", "segments", "snapshots", "trees")
-#: A longer tree is read from its pack. A longer value is damage.
-MAX_TREE = TAIL - (1 << 20)
 #: Rows read in one transaction where all are gone through.
 BATCH = 1 << 13
 
@@ -71,6 +71,10 @@ class Index:
     def preload(self) -> None:
         """Reads the file ahead, as far as there is memory. For a thread of its own. Raises nothing."""
         self._file.preload()
+
+    def closed(self) -> AbstractContextManager[None]:
+        """The file is closed meanwhile, so that a process can be forked: LMDB does not stand that."""
+        return self._file.closed()
 
     def clear(self) -> None:
         """Empties every table but that of the snapshots seen."""

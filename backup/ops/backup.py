@@ -1,6 +1,7 @@
 """Backing up: the live tree as a new snapshot."""
 
 import os
+import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,6 +18,7 @@ from backup.ops.guarding.alarms import NOTHING_IMMUTABLE, Alarm, Immutable
 from backup.ops.guarding.keep import check_places, keep_immutable
 from backup.ops.storing.dry_writer import DryWriter, TreeKeeper
 from backup.ops.storing.intake import Intake
+from backup.ops.storing.lookahead import Lookahead
 from backup.ops.storing.monitor import Counts, Monitor
 from backup.ops.storing.pace import Pace, PacedMonitor
 from backup.ops.storing.readers import Readers
@@ -33,6 +35,8 @@ from backup.source.seals import Seals
 
 #: With more, the walk has not enough for them to do.
 MOST_USEFUL_WORKERS = 32
+#: With fewer files, a fork costs more than a second process saves.
+WORTH_LOOKING_AHEAD = 5000
 
 
 @dataclass(frozen=True)
@@ -126,7 +130,7 @@ def _backup(
     sources = find_sources(repository, paths, options.host, monitor, options.rules)
     parent = find_parent(repository, sources, options.host)
     check_immutable(repository, options, sources, parent, monitor)
-    workers = _default_workers() if options.workers is None else options.workers
+    workers = worker_count(options.workers)
     seals = options.seals if options.seal and not options.dry_run else None
     reading = partial(Readers, settings=repository.config, workers=workers, seals=seals)
     walk = open_walk(repository, writer, parent, options, started, monitor, reading)
@@ -173,8 +177,8 @@ def conclude(
     return BackupResult(snapshot.id, parent_id, statistics, unchanged, writer.keys)
 
 
-def _default_workers() -> int:
-    return min(len(os.sched_getaffinity(0)), MOST_USEFUL_WORKERS)
+def worker_count(wanted: int | None) -> int:
+    return wanted if wanted is not None else min(len(os.sched_getaffinity(0)), MOST_USEFUL_WORKERS)
 
 
 def _run(walk: Walk, writer: Writer | DryWriter, sources: Sources, parent: Snapshot | None) -> ObjectId:
@@ -286,7 +290,27 @@ def open_walk(
         believe_seals=options.seal,
         same_rules=parent is not None and parent.body.rules == record(options.rules),
     )
-    return Walk(writer, repository.tree, settings, monitor, reading)
+    look_ahead = partial(_look_ahead, repository, parent, settings, worker_count(options.workers))
+    return Walk(writer, repository.tree, settings, monitor, reading, look_ahead)
+
+
+def _look_ahead(
+    repository: Repository,
+    parent: Snapshot | None,
+    settings: Settings,
+    workers: int,
+    sources: Sources,
+    parent_root: ObjectId,
+) -> Lookahead | None:
+    """None where a second process has nothing to do, or may not be forked."""
+    if parent is None or settings.read_all or settings.distrust or workers < 2:
+        return None
+    if parent.body.statistics.files < WORTH_LOOKING_AHEAD or threading.active_count() > 1:
+        return None
+    try:
+        return Lookahead(sources, parent_root, settings, repository)
+    except OSError:
+        return None  # No process more is to be had.
 
 
 def _refuse_repository(repository: Repository, sources: Sources) -> None:

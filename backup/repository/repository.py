@@ -3,11 +3,12 @@
 import errno
 import os
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from backup.index import Index, index_paths
+from backup.index import Index, TreeReader, index_paths
 from backup.index.location import INDEX_NAME
 from backup.model.errors import CannotStore, Damaged, ImbfsError, is_full
 from backup.model.ids import ObjectId, PackId, SnapshotId
@@ -158,6 +159,24 @@ class Repository:
     def block_reader(self) -> BlockReader:
         """Reads packs with files of its own: for a process that was forked, too."""
         return BlockReader(LocalStorage(self.path))
+
+    def closed(self) -> AbstractContextManager[None]:
+        """The index is closed meanwhile: for forking a process that asks it. No thread may use it."""
+        return self.index.closed()
+
+    def reader_apart(self) -> Callable[[ObjectId], bytes]:
+        """Reads trees as `tree` does, but from the index alone, and changes nothing: for a process that was
+        forked while the index was closed. Raises OSError.
+        """
+        index = TreeReader(self.index.path)
+
+        def read(tree_id: ObjectId) -> bytes:
+            plain = index.tree(tree_id)
+            if plain is None or self.name(plain) != tree_id:
+                raise Damaged(f"tree {tree_id.hex()[:12]} is not in the index")
+            return plain
+
+        return read
 
     def directory(self, tree_id: ObjectId) -> Directory:
         return Directory(tree_id, self.tree)

@@ -75,7 +75,7 @@ class Directories:
             left = self._left.popleft()
             self.held -= 1 + left.end - left.start
             if left.whole:
-                self._place(left.frame, self._row(left.frame))
+                self._place(left.frame, self.row_of(left.frame))
             else:
                 self._begin_tree(left)
 
@@ -85,7 +85,8 @@ class Directories:
         else:
             frame.up.rows[frame.slot] = row
 
-    def _row(self, frame: Frame) -> Row | int:
+    def row_of(self, frame: Frame) -> Row | int:
+        """A directory's row, or the parent's position of it where that is the same. All below is done."""
         self._counts.dirs += 1
         self._count_removed(frame.parent)
         tree = self._tree(frame)

@@ -4,13 +4,14 @@ import os
 import stat
 from collections import deque
 from collections.abc import Callable
+from typing import Protocol
 
 from backup.model.entry import FLAG_CARRIED, FLAG_CHANGING, FLAG_NO_CONTENT
 from backup.model.errors import Damaged
-from backup.ops.storing.batch import Gatherer, Wanted
+from backup.ops.storing.batch import Wanted
 from backup.ops.storing.directories import Directories, TreeStore
 from backup.ops.storing.files import UNSEALED
-from backup.ops.storing.frame import PENDING, Frame, Waiting
+from backup.ops.storing.frame import PENDING, Frame, Vouched, Waiting
 from backup.ops.storing.listing import Listing
 from backup.ops.storing.monitor import Counts, Monitor
 from backup.ops.storing.moves import Moves
@@ -19,6 +20,12 @@ from backup.ops.storing.rows import Volumes, special_row
 from backup.ops.storing.unchanged import Comparison
 from backup.snapshots.tree import Page, Row, encode_stat, mode_and_size
 from backup.source.descent import Identity, identity
+
+
+class Files(Protocol):
+    """Takes files that are to be read."""
+
+    def add(self, dir_fd: int, wanted: Wanted, status: os.stat_result) -> None: ...
 
 
 class Entries:
@@ -53,6 +60,34 @@ class Entries:
         #: Files and bytes that the monitor knows of.
         self._told = (0, 0)
 
+    def find_all(
+        self, fd: int, frame: Frame, listing: Listing, files: Files, passed: Callable[[Frame], None]
+    ) -> None:
+        """Takes all names of a directory; `passed` is called each time that some are done."""
+        at = 0
+        while frame.parent is not None and (page := frame.parent.page_ahead()) is not None:
+            start, at = at, listing.past(page.names[-1], at)
+            if not self.find_same(frame, page, listing, start, at):
+                self._find_each(fd, frame, listing, start, at, files, passed)
+                frame.parent.pass_page(page)
+            passed(frame)
+        self._find_each(fd, frame, listing, at, len(listing.names), files, passed)
+
+    def _find_each(
+        self,
+        fd: int,
+        frame: Frame,
+        listing: Listing,
+        start: int,
+        end: int,
+        files: Files,
+        passed: Callable[[Frame], None],
+    ) -> None:
+        for piece in listing.pieces(start, end):
+            for name, found in piece:
+                self.find(fd, frame, name, found, files)
+            passed(frame)
+
     def find_same(self, frame: Frame, page: Page, listing: Listing, start: int, end: int) -> bool:
         """Takes a whole page of the parent's, where those names of the listing are the same as in it."""
         if listing.names[start:end] != page.names:
@@ -76,9 +111,7 @@ class Entries:
         self._count(len(found) - directories, size)
         return True
 
-    def find(
-        self, fd: int, frame: Frame, name: bytes, found: os.stat_result | OSError, files: Gatherer
-    ) -> None:
+    def find(self, fd: int, frame: Frame, name: bytes, found: os.stat_result | OSError, files: Files) -> None:
         """Names are to come in order. What has to be read is added to `files`."""
         position = -1 if frame.parent is None else frame.parent.seek(name)
         slot = len(frame.rows)
@@ -96,6 +129,13 @@ class Entries:
             self._count(1, found.st_size if stat.S_ISREG(found.st_mode) else 0)
         elif not _turned_out(frame, position, name, found):
             self._make(fd, frame, slot, position, name, found, files)
+
+    def take_vouched(self, frame: Frame, below: Waiting, vouched: Vouched) -> None:
+        """A directory that was looked at ahead: it stays as the parent has it."""
+        frame.rows[below.slot] = below.position
+        self._counts.dirs += vouched.dirs
+        self._counts.files_unchanged += vouched.files
+        self._count(vouched.files, vouched.size)
 
     def take_empty(self, frame: Frame, below: Waiting) -> None:
         """A directory that is not entered: that it is there is kept."""
@@ -117,7 +157,7 @@ class Entries:
         position: int,
         name: bytes,
         status: os.stat_result,
-        files: Gatherer,
+        files: Files,
     ) -> None:
         link = identity(status) if status.st_nlink > 1 else None
         volume = frame.volume

@@ -3,6 +3,7 @@
 import os
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import NamedTuple
 
 from backup.ops.storing.choosing import Here
 from backup.ops.storing.parent import ParentDirectory
@@ -32,6 +33,16 @@ class Waiting:
     status: os.stat_result
     slot: int
     position: int
+
+
+class Vouched(NamedTuple):
+    """A directory that is as the parent has it, with all below: how many files (names but directories) and
+    directories that is, itself included, and the size of the regular files, in bytes.
+    """
+
+    files: int
+    dirs: int
+    size: int
 
 
 @dataclass(slots=True, eq=False)
