@@ -46,7 +46,7 @@ def end_in_the_middle(imbfs: Imbfs, source: Path, moment: str, number: signal.Si
         wait_until(lambda: reached(imbfs) or running.process.poll() is not None, moment)
         assert running.process.poll() is None, f"the backup was done before the signal: {running.result()}"
         running.send(number)
-        return running.result(30)
+        return running.result()
 
 
 def assert_sound_and_useful(imbfs: Imbfs, source: Path) -> None:
@@ -88,7 +88,7 @@ def test_ctrl_c_between_any_two_steps_is_130_and_leaves_nothing_unsound(
         wait_until(lambda: len(files_in(imbfs)) > made, "the first byte in the repository")
         time.sleep(milliseconds / 1000)
         running.send(signal.SIGINT)
-        result = running.result(30)
+        result = running.result()
     assert result.code == INTERRUPTED or b"snapshot" in result.stderr, result
     assert_no_traceback(result)
     assert imbfs.run("check", "--read-data").code == DONE
@@ -116,7 +116,7 @@ def test_ctrl_c_during_a_restore_leaves_no_half_file_under_its_name(
     with imbfs.start("restore", "latest", "--target", back) as running:
         wait_until(lambda: back.exists() and len(list(back.iterdir())) > 2, "the first files")
         running.send(signal.SIGINT)
-        result = running.result(30)
+        result = running.result()
     assert result.code in (DONE, INTERRUPTED), result
     assert_no_traceback(result)
     for path in back.glob("file-*"):

@@ -265,7 +265,7 @@ def test_a_signal_ends_a_foreground_mount_cleanly(copied: Imbfs, number: signal.
     with copied.start("mount", "--foreground", "latest", place) as running:
         wait_until(lambda: mounted(copied, place) and (place / "readme").exists(), "the mount")
         running.send(number)
-        result = running.result(20)
+        result = running.result()
     assert_no_traceback(result)
     assert not mounted(copied, place)
 
@@ -276,7 +276,7 @@ def test_umount_ends_a_foreground_mount_with_exit_0(copied: Imbfs) -> None:
     with copied.start("mount", "-f", "latest", place) as running:
         wait_until(lambda: mounted(copied, place) and (place / "readme").exists(), "the mount")
         copied.run("umount", place)
-        assert running.result(20).code == DONE
+        assert running.result().code == DONE
 
 
 def test_fusermount_ends_a_mount_too(copied: Imbfs) -> None:

@@ -100,7 +100,7 @@ def test_a_foreground_mount_tells_the_service_manager_when_it_is_ready(
                 assert manager.recv(100) == b"READY=1"
                 assert (place / "readme").read_bytes() == b"second\n"
                 running.send(signal.SIGTERM)
-                assert_no_traceback(running.result(20))
+                assert_no_traceback(running.result())
         finally:
             os.chdir(here)
     assert not mounted(copied, place)

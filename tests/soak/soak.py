@@ -236,10 +236,9 @@ class Soak:
         self.counts["damage"] += 1
 
     def _copy_repository(self, to: Path) -> None:
-        """Manifests first: what they need was there before them."""
-        shutil.copytree(self.imbfs.repository / "snapshots", to / "snapshots")
-        for part in ("index", "packs"):
-            shutil.copytree(self.imbfs.repository / part, to / part)
+        """Manifests first: what they need was there before them. A prune may be at work meanwhile."""
+        for part in ("snapshots", "index", "packs"):
+            shutil.copytree(self.imbfs.repository / part, to / part, copy_function=_copy_what_stands)
         shutil.copy(self.imbfs.repository / "config.json", to)
 
     def _restore_damaged(self, copy: Imbfs, what: str, snapshot: str, truth: Truth) -> None:
@@ -278,3 +277,8 @@ class Soak:
             # Made by the first that needs one.
             if left := sorted((self.imbfs.repository / part).glob("*")):
                 self.failures.append(f"after a prune, {part} are left: {left[0].read_text()}")
+
+
+def _copy_what_stands(source: str, target: str) -> None:
+    with suppress(FileNotFoundError):
+        shutil.copy2(source, target)

@@ -12,7 +12,8 @@ from tests.soak.soak import Soak
 def test_nothing_is_lost_when_everything_happens_at_once(tmp_path: Path, mark: str, seed: int) -> None:
     actions = itertools.count()
     soak = Soak(tmp_path, seed, f"{mark}-soak")
-    soak.run(lambda: next(actions) < 40)
+    # A backup may be done before its kill.
+    soak.run(lambda: next(actions) < 40 or not soak.counts["backups killed"])
     assert soak.failures == [], soak.failures[0]
     assert soak.counts["backups killed"] > 0
     assert soak.counts["files compared in the mount"] > 0

@@ -59,7 +59,7 @@ def test_a_worker_that_dies_ends_the_backup_with_one_line(
     imbfs.run("init")
     with imbfs.start("backup", "--workers", "2", source) as running:
         os.kill(in_the_middle(imbfs, running)[0], number)
-        result = running.result(30)
+        result = running.result()
     assert result.code == FAILED, result
     assert_no_traceback(result)
     assert number.name in result.errors
@@ -74,7 +74,7 @@ def test_no_worker_outlives_a_main_process_that_is_killed(imbfs: Imbfs, source: 
         workers = in_the_middle(imbfs, running)
         running.process.kill()
         running.process.wait()
-        wait_until(lambda: not any(map(alive, workers)), "the end of the workers", 5)
+        wait_until(lambda: not any(map(alive, workers)), "the end of the workers")
     assert_the_rest_is_stored(imbfs, source, FILES * SIZE)
 
 
@@ -92,7 +92,7 @@ def test_stopping_keeps_what_was_stored(imbfs: Imbfs, source: Path, number: sign
     with imbfs.start("backup", "--workers", "2", source) as running:
         wait_until(lambda: packs(imbfs) >= 4 or running.process.poll() is not None, "four packs")
         running.send(number)
-        result = running.result(30)
+        result = running.result()
     assert result.code == INTERRUPTED, result
     assert_no_traceback(result)
     assert not list((imbfs.repository / "tmp").iterdir())
