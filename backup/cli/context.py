@@ -24,7 +24,8 @@ class Context:
         self.profile = profile
         #: What the command came to, as JSON has it.
         self.summary: dict[str, Any] | None = None
-        self._is_part = False
+        #: Whether the command is a step of another one.
+        self.is_part = False
         self.json: bool = arguments.json
         self.quiet: bool = arguments.quiet
         self.verbose: int = arguments.verbose
@@ -52,13 +53,13 @@ class Context:
     def report(self, summary: dict[str, Any]) -> None:
         """What a long operation came to: printed where JSON is wanted."""
         self.summary = summary
-        if self.json and not self._is_part:
+        if self.json and not self.is_part:
             show_json({"profile": self.profile.name, **summary} if self.profile else summary)
 
     def part(self) -> "Context":
         """For a command that is a part of this one: what it comes to is not printed."""
         part = copy.copy(self)
-        part.summary, part._is_part = None, True
+        part.summary, part.is_part = None, True
         return part
 
     def open_repository(self, tell: Callable[[str], None] | None = None) -> "Repository":

@@ -167,3 +167,23 @@ def test_what_cannot_be_imported_is_told(profiles: Profiles, text: str, says: st
 
 def test_without_lists_all_of_src_is_backed_up() -> None:
     assert from_mirror({"src": "/x"}).profile == {"backup": {"paths": ["/x"]}}
+
+
+def test_forgetting_by_a_profile_leaves_some_paths_to_the_latest_snapshot(
+    profiles: Profiles, tmp_path: Path
+) -> None:
+    """Parity row 20: applied by forget and prune as well."""
+    source = build(tmp_path / "source", "big/x", "letters/z")
+    rules = f'[[rule]]\npath = "{source}/big"\nhistory = "latest"\n[forget]\nkeep-last = 5\n'
+    profiles.sound("home", [source], rules)
+    for number in range(2):
+        (source / "big/x").write_text(str(number) * 5000)
+        profiles.run("--profile", "home", "backup")
+    before = names(profiles.imbfs, "latest~1")
+    would = profiles.run("--json", "--profile", "home", "forget", "--dry-run").json()
+    assert would["history"]["files_removed"] == 1
+    assert names(profiles.imbfs, "latest~1") == before == {b"big/x", b"letters/z"}
+    done = profiles.run("--json", "--profile", "home", "forget", "--prune").json()
+    assert done["history"]["files_removed"] == 1
+    assert [names(profiles.imbfs, f"latest~{n}") for n in range(2)] == [before, {b"letters/z"}]
+    profiles.run("--profile", "home", "check", "--read-data")

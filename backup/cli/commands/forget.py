@@ -100,9 +100,21 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
         if not context.json:
             _show(plan)
             _tell(context, plan, arguments.dry_run, policy is not None)
+        history = None if policy is None else _history(context, repository, arguments.dry_run)
         code, pruned = _prune(context, repository, plan, arguments) if arguments.prune else (exits.DONE, None)
-    context.report(_record(plan, arguments.dry_run) | {"prune": pruned})
-    return code
+    done, summary = history or (exits.DONE, None)
+    context.report(_record(plan, arguments.dry_run) | {"history": summary, "prune": pruned})
+    return exits.worst((done, code))
+
+
+def _history(context: Context, repository: "Repository", dry_run: bool) -> tuple[int, dict[str, Any]] | None:
+    """What only the latest snapshot keeps, by the profile's rules, goes from the others."""
+    from backup.cli.profiles.history import has_latest_only, keep_latest_only
+
+    # A run does it as a step of its own, whether it forgets or not.
+    if context.profile is None or context.is_part or not has_latest_only(context.profile):
+        return None
+    return keep_latest_only(context, context.profile, repository, dry_run=dry_run)
 
 
 def _prune(
@@ -116,7 +128,7 @@ def _prune(
         )
     except ImbfsError:
         # What was forgotten is forgotten, whatever became of pruning.
-        context.report(_record(plan, arguments.dry_run) | {"prune": None})
+        context.report(_record(plan, arguments.dry_run) | {"history": None, "prune": None})
         raise
     return exits.DAMAGE if summary.chunks_missing else exits.DONE, record(summary, arguments.dry_run)
 

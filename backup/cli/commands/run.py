@@ -87,12 +87,13 @@ class _Run:
         return known.get(code, f"failed (exit code {code})")
 
     def _step(self, step: str) -> None:
-        from backup.cli.profiles.history import keep_latest_only
+        from backup.cli.profiles.history import has_latest_only, keep_latest_only
         from backup.cli.profiles.state import Times
         from backup.cli.profiles.using import arguments_of
 
-        if step == "history" and any(rule.history == "latest" for rule in self._profile.rules):
-            code, self._summaries[step] = keep_latest_only(self._context, self._profile)
+        if step == "history" and has_latest_only(self._profile):
+            with self._context.open_repository() as repository:
+                code, self._summaries[step] = keep_latest_only(self._context, self._profile, repository)
             self._codes.append(code)
         if step not in self._profile.options:
             return

@@ -12,6 +12,7 @@ from backup.cli.profiles.using import source_of
 from backup.model.ids import SHORT_ID
 
 if TYPE_CHECKING:
+    from backup.repository import Repository
     from backup.source.rules import Rules
 
 
@@ -53,16 +54,23 @@ def _between(path: str, named: dict[str, bool]) -> list[str]:
     return found
 
 
-def keep_latest_only(context: Context, profile: Profile) -> tuple[int, dict[str, Any]]:
+def has_latest_only(profile: Profile | None) -> bool:
+    return profile is not None and any(rule.history == "latest" for rule in profile.rules)
+
+
+def keep_latest_only(
+    context: Context, profile: Profile, repository: "Repository", *, dry_run: bool = False
+) -> tuple[int, dict[str, Any]]:
     """Rewrites the profile's snapshots but for the newest. The exit code, and what came of it for JSON."""
     from backup.ops.forget import forget
     from backup.ops.rewrite import rewrite
 
-    with context.open_repository() as repository:
-        source = source_of(context, profile)
-        older = repository.snapshots(source.made)[:-1]
-        found = rewrite(repository, older, _rules(profile.rules, set(map(os.fsdecode, source.paths))))
-        done = [each for each in found if each.snapshot is not None]
+    source = source_of(context, profile)
+    older = repository.snapshots(source.made)[:-1]
+    rules = _rules(profile.rules, set(map(os.fsdecode, source.paths)))
+    found = rewrite(repository, older, rules, dry_run=dry_run)
+    done = [each for each in found if each.excluded and each.error is None]
+    if not dry_run:
         forget(repository, [each.original for each in done])
     failed = [each for each in found if each.error is not None]
     for each in failed:
@@ -70,7 +78,8 @@ def keep_latest_only(context: Context, profile: Profile) -> tuple[int, dict[str,
     files, gone = sum(each.files for each in done), sum(each.size for each in done)
     if done and not context.json and not context.quiet:
         older_ones = count(len(done), "older snapshot")
-        tell(f"{older_ones} without {count(files, 'file')}, {size(gone)}: only the latest keeps those")
+        without = "would be without" if dry_run else "without"
+        tell(f"{older_ones} {without} {count(files, 'file')}, {size(gone)}: only the latest keeps those")
     summary = {
         "snapshots": {each.original: each.snapshot for each in done},
         "files_removed": files,
