@@ -44,17 +44,12 @@ def try_hooks(
 def _run(name: str, command: Command, timeout: float, told: Mapping[str, str]) -> None:
     title = f"the hook {name} ({command[0]})"
     try:
-        # A session of its own: what it started ends with it when it takes too long.
-        process = subprocess.Popen(
-            command,
-            env={**os.environ, **told, "IMBFS_HOOK": name},
-            stdin=subprocess.DEVNULL,
-            stdout=2,
-            start_new_session=True,
-        )
+        process, signals = _start(command, {**os.environ, **told, "IMBFS_HOOK": name})
     except OSError as error:
         raise HookFailed(f"{title} cannot be started: {error.strerror}") from error
     try:
+        for number in signals:
+            signal.raise_signal(number)
         code = process.wait(timeout)
     except subprocess.TimeoutExpired:
         raise HookFailed(f"{title} was ended: it took more than {timeout:g} s") from None
@@ -66,3 +61,21 @@ def _run(name: str, command: Command, timeout: float, told: Mapping[str, str]) -
     if code:
         how = f"failed with exit code {code}" if code > 0 else f"was ended by signal {-code}"
         raise HookFailed(f"{title} {how}")
+
+
+def _start(command: Command, environment: Mapping[str, str]) -> "tuple[subprocess.Popen[bytes], list[int]]":
+    """The process, and the signals that came meanwhile: one of them could leave it behind unknown."""
+    signals: list[int] = []
+    handlers = {
+        number: signal.signal(number, lambda number, _: signals.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        # A session of its own: what it started ends with it when it takes too long.
+        process = subprocess.Popen(
+            command, env=environment, stdin=subprocess.DEVNULL, stdout=2, start_new_session=True
+        )
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    return process, signals
