@@ -46,7 +46,7 @@ def stored(imbfs: Imbfs) -> set[str]:
 
 
 def test_what_changed_or_went_is_an_alarm_and_stays_as_it_was(kept: Imbfs, photos: Path) -> None:
-    """Parity rows 10, 23 of an immutable listing: a modification is an alarm, not an update."""
+    """Parity rows 10, 23: of what must not change, a modification is an alarm, not an update."""
     (photos / "2024/a.jpg").write_text("encrypted")
     (photos / "2024/b.jpg").unlink()
     (photos / "2025/d.jpg").write_text("new")
