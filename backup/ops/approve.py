@@ -10,11 +10,11 @@ from backup.ops.backup import (
     BackupResult,
     backup,
     check_immutable,
-    find_parent,
     find_sources,
 )
 from backup.ops.diff import Line, Verdict, diff, metadata_of, verdict_of
 from backup.ops.guarding.keep import keep_immutable
+from backup.ops.parents import find_parent, is_of
 from backup.ops.scan import scan
 from backup.ops.storing.monitor import Monitor
 from backup.repository import Repository
@@ -27,9 +27,16 @@ Expected = Literal["only-additions", "only-renames", "none"]
 
 
 def backup_approved(
-    repository: Repository, paths: list[bytes], options: BackupOptions, monitor: Monitor, judge: Judge
+    repository: Repository,
+    paths: list[bytes],
+    options: BackupOptions,
+    monitor: Monitor,
+    judge: Judge,
+    *,
+    judge_first: bool = False,
 ) -> BackupResult:
-    """Backs up what the judge lets pass; a first run has nothing to be compared with, and passes.
+    """Backs up what the judge lets pass; a first run has nothing to be compared with, and passes, unless by
+    `judge_first`: then all is new, and not read for that.
 
     The live tree is looked at before anything is stored. Where what was then read is not what the judge
     saw, it is asked again, before there is a snapshot. Raises as `backup` and the judge do.
@@ -38,13 +45,17 @@ def backup_approved(
     sources = find_sources(repository, paths, options.host, heard, options.rules)
     parent = find_parent(repository, sources, options.host)
     if parent is None:
+        if judge_first:
+            everything = scan(repository, sources, None, options, heard)
+            judge(diff(None, everything.spot, everything.read))
         return backup(repository, paths, options, heard.telling())
-    check_immutable(repository, options, sources, parent, heard)
+    guarded = parent if is_of(parent, sources) else None
+    check_immutable(repository, options, sources, guarded, heard)
     seen = scan(repository, sources, parent, options, heard, read_files=True)
     before = find_spot(parent.root, [], repository.tree)
     # Judged is what would be stored: not the changes that are alarms.
     shown = keep_immutable(
-        options.immutable, parent, seen.root, sources, heard, seen.read, seen.trees.store_tree
+        options.immutable, guarded, seen.root, sources, heard, seen.read, seen.trees.store_tree
     ).root
     spot = find_spot(shown, [], seen.read)
     judge(diff(before, spot, seen.read))

@@ -16,6 +16,7 @@ from backup.model.ids import ObjectId, SnapshotId
 from backup.model.text import to_name
 from backup.ops.guarding.alarms import NOTHING_IMMUTABLE, Alarm, Immutable
 from backup.ops.guarding.keep import check_places, keep_immutable
+from backup.ops.parents import find_parent, find_same, is_of
 from backup.ops.storing.dry_writer import DryWriter, TreeKeeper
 from backup.ops.storing.intake import Intake
 from backup.ops.storing.lookahead import Lookahead
@@ -129,20 +130,23 @@ def _backup(
         monitor = PacedMonitor(monitor, Pace(options.limit_rate))
     sources = find_sources(repository, paths, options.host, monitor, options.rules)
     parent = find_parent(repository, sources, options.host)
-    check_immutable(repository, options, sources, parent, monitor)
+    guarded = parent if parent is not None and is_of(parent, sources) else None
+    check_immutable(repository, options, sources, guarded, monitor)
     workers = worker_count(options.workers)
     seals = options.seals if options.seal and not options.dry_run else None
     reading = partial(Readers, settings=repository.config, workers=workers, seals=seals)
-    walk = open_walk(repository, writer, parent, options, started, monitor, reading)
+    walk = open_walk(repository, writer, sources, parent, options, started, monitor, reading)
     try:
         root = _run(walk, writer, sources, parent)
         read = writer.tree if isinstance(writer, TreeKeeper) else repository.tree
-        kept = keep_immutable(options.immutable, parent, root, sources, monitor, read, writer.store_tree)
+        kept = keep_immutable(options.immutable, guarded, root, sources, monitor, read, writer.store_tree)
         if kept.root != root:
             root = kept.root
             writer.finish()
+        asked = clock()
         if not options.dry_run:
             accept(root)
+        waited = clock() - asked
     except BaseException:
         writer.discard()
         raise
@@ -150,7 +154,9 @@ def _backup(
         walk.close()
     walk.counts.errors += len(sources.missing) + (not kept.compared)
     walk.counts.alarms = len(kept.alarms)
-    result = conclude(repository, writer, sources, options, parent, root, started, walk.counts, clock)
+    result = conclude(
+        repository, writer, sources, options, parent, root, started, walk.counts, lambda: clock() - waited
+    )
     return replace(result, top=sources.top, alarms=kept.alarms)
 
 
@@ -166,7 +172,7 @@ def conclude(
     clock: Callable[[], int],
 ) -> BackupResult:
     """Makes the snapshot, where one is wanted: all that it needs is stored."""
-    unchanged = parent is not None and root == parent.root
+    unchanged = parent is not None and root == parent.root and is_of(parent, sources)
     statistics = _statistics(counts, writer, (clock() - started) / 1e9)
     parent_id = None if parent is None else parent.id
     if options.dry_run or (unchanged and options.skip_unchanged):
@@ -209,13 +215,15 @@ def find_sources(
 
 
 def _present_sources(repository: Repository, paths: list[bytes], host: str) -> Sources:
-    """A path that is not there is carried over where the last backup has it.
+    """A path that is not there is carried over where the last backup was of it.
 
     Where none has it, it is a mistake: the rest is backed up as if it had not been named.
     """
     sources = plan_sources(paths)
     gone = [path for path in sources.paths if not os.path.lexists(path)]
-    if not gone or find_parent(repository, sources, host) is not None:
+    if gone and (parent := find_parent(repository, sources, host)) is not None:
+        gone = [path for path in gone if path not in parent.paths]
+    if not gone:
         return sources
     rest = plan_sources(path for path in sources.paths if path not in gone)
     return rest._replace(missing=[*sources.missing, *gone], notices=sources.notices, nested=sources.nested)
@@ -247,20 +255,9 @@ def check_immutable(
         monitor.notice("no snapshot is of exactly these paths: what is immutable is stored as it is now")
 
 
-def find_parent(repository: Repository, sources: Sources, host: str) -> Snapshot | None:
-    """The snapshot of the same paths on the same host whose walk began last."""
-    paths = set(sources.paths)
-    fitting = repository.snapshots(
-        lambda snapshot: (
-            snapshot.body.host == host and set(snapshot.paths) == paths and snapshot.top == sources.top
-        )
-    )
-    return max(fitting, key=lambda snapshot: snapshot.body.started_ns, default=None)
-
-
 def last_figures(repository: Repository, paths: list[bytes], options: BackupOptions) -> Statistics | None:
     """How much the parent of such a backup holds; None without one that the same rules chose."""
-    parent = find_parent(repository, plan_sources(paths), options.host)
+    parent = find_same(repository, plan_sources(paths), options.host)
     same = parent is not None and parent.body.rules == record(options.rules)
     return parent.body.statistics if parent is not None and same else None
 
@@ -268,6 +265,7 @@ def last_figures(repository: Repository, paths: list[bytes], options: BackupOpti
 def open_walk(
     repository: Repository,
     writer: Writer | DryWriter,
+    sources: Sources,
     parent: Snapshot | None,
     options: BackupOptions,
     started: int,
@@ -288,10 +286,15 @@ def open_walk(
         locked=options.locked,
         seals=options.seals,
         believe_seals=options.seal,
-        same_rules=parent is not None and parent.body.rules == record(options.rules),
+        same_rules=_same_rules(parent, sources, options),
     )
     look_ahead = partial(_look_ahead, repository, parent, settings, worker_count(options.workers))
     return Walk(writer, repository.tree, settings, monitor, reading, look_ahead)
+
+
+def _same_rules(parent: Snapshot | None, sources: Sources, options: BackupOptions) -> bool:
+    """Whether the parent was chosen as this one is: what was named goes in against the rules."""
+    return parent is not None and is_of(parent, sources) and parent.body.rules == record(options.rules)
 
 
 def _look_ahead(

@@ -55,7 +55,7 @@ def scan(
     reading: Callable[[Intake], Reading] = partial(Glance, settings=repository.config)
     if read_files:
         reading = partial(Readers, settings=repository.config, workers=0)
-    walk = open_walk(repository, keeper, parent, options, clock(), monitor, reading)
+    walk = open_walk(repository, keeper, sources, parent, options, clock(), monitor, reading)
     try:
         root = walk.run(sources, None if parent is None else parent.root)
     finally:

@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 from backup.model.errors import Stopped, UsageError
 from backup.model.ids import ObjectId
-from backup.ops.backup import BackupOptions, BackupResult, conclude, find_parent
+from backup.ops.backup import BackupOptions, BackupResult, conclude
+from backup.ops.parents import find_same
 from backup.ops.storing.dry_writer import DryWriter
 from backup.ops.storing.monitor import Counts, Monitor
 from backup.ops.storing.pace import Pace, PacedMonitor
@@ -57,7 +58,7 @@ def _backup(
     if options.limit_rate is not None:
         monitor = PacedMonitor(monitor, Pace(options.limit_rate))
     sources = Sources(b"/", [b"/" + name], None, [], [], [])
-    parent = find_parent(repository, sources, options.host)
+    parent = find_same(repository, sources, options.host)
     counts = Counts()
     try:
         stream = StreamStore(repository, writer, counts, monitor)

@@ -11,10 +11,10 @@ from backup.ops.backup import (
     BackupOptions,
     BackupResult,
     conclude,
-    find_parent,
     find_sources,
     open_walk,
 )
+from backup.ops.parents import find_same
 from backup.ops.storing.monitor import Monitor
 from backup.ops.storing.readers import Readers
 from backup.ops.storing.sources import Sources
@@ -44,9 +44,9 @@ def take_in(
         # The slash: where it is a symlink, what that leads to.
         sources = find_sources(repository, [directory + b"/"], options.host, monitor, options.rules)
         named = sources if shown_as is None else sources._replace(top=shown_as, paths=[shown_as])
-        parent = older(find_parent(repository, named, options.host), started)
+        parent = older(find_same(repository, named, options.host), started)
         reading = partial(Readers, settings=repository.config, workers=options.workers or 0)
-        walk = open_walk(repository, writer, parent, options, started, monitor, reading)
+        walk = open_walk(repository, writer, named, parent, options, started, monitor, reading)
         root = _run(walk, writer, sources, parent)
         return conclude(
             repository,

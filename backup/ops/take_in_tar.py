@@ -8,7 +8,8 @@ from typing import BinaryIO
 
 from backup.model.entry import Extent
 from backup.model.ids import NO_OBJECT, ObjectId
-from backup.ops.backup import BackupOptions, BackupResult, conclude, find_parent
+from backup.ops.backup import BackupOptions, BackupResult, conclude
+from backup.ops.parents import find_same
 from backup.ops.importing.members import (
     NO_MEMBER,
     Archive,
@@ -54,7 +55,7 @@ def take_in_tar(
     started = int(options.time.timestamp() * 1_000_000) * 1000
     late = time.time_ns() - started
     sources = Sources(top, [top], None, [], [], [])
-    parent = older(find_parent(repository, sources, options.host), started)
+    parent = older(find_same(repository, sources, options.host), started)
     counts = Counts()
     writer = Writer(repository)
     shelf = Shelf(number_of(top))

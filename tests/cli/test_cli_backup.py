@@ -121,6 +121,44 @@ def test_a_verbose_dry_run_lists_what_would_change(saved: Imbfs, source: Path) -
     assert len(saved.snapshots()) == 1
 
 
+def test_a_verbose_dry_run_of_a_first_backup_lists_all_as_new(ready: Imbfs, source: Path) -> None:
+    lines = ready.run("backup", "--dry-run", "-v", source).stdout.decode().splitlines()
+    assert all(line.startswith("A  ") for line in lines[:-2])
+    assert {"A  readme  (6 B)", "A  sub/"} <= set(lines)
+    assert ready.snapshots() == []
+
+
+def test_where_a_list_of_paths_changed_what_stays_on_it_is_not_read_again(
+    ready: Imbfs, source: Path, tmp_path: Path
+) -> None:
+    listed = tmp_path / "list"
+    listed.write_text(f"{source}/readme\n{source}/sub/one\n{source}/sub/deeper\n")
+    first = ready.run("--json", "backup", "--files-from", listed).json()
+    listed.write_text(f"{source}/readme\n{source}/large\n{source}/sub\n")
+    second = ready.run("--json", "backup", "--files-from", listed).json()
+    assert second["parent"] == first["snapshot"]
+    large, link = (source / "large").stat().st_size, len("hello\n")
+    assert (second["files_new"], second["bytes_read"]) == (2, large + link)
+    assert not second["unchanged"]
+
+
+def test_the_same_tree_by_another_list_of_paths_is_another_snapshot(ready: Imbfs, source: Path) -> None:
+    (source / "single").mkdir()
+    (source / "single" / "file").touch()
+    ready.run("backup", source / "readme", source / "single" / "file")
+    ready.run("backup", "--skip-unchanged", source / "readme", source / "single")
+    ready.run("backup", "--skip-unchanged", source / "readme", source / "single")
+    assert len(ready.snapshots()) == 2
+
+
+def test_what_was_named_does_not_go_in_against_the_rules_later(ready: Imbfs, source: Path) -> None:
+    """Names that the parent has are not asked about again; here they were chosen in another way."""
+    ready.run("backup", source / "readme", source / "sub" / "one", "--exclude", "one")
+    assert b"sub/one" in files_in(ready)
+    ready.run("backup", source / "readme", source / "sub", "--exclude", "one")
+    assert b"sub/one" not in files_in(ready)
+
+
 # Kinds of sources.
 
 

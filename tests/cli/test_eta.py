@@ -123,6 +123,16 @@ def test_a_meter_shows_at_its_interval_and_tells_the_time_left() -> None:
     assert last.rate == pytest.approx(100 * MIB / 1.1)
 
 
+def test_while_someone_is_asked_no_time_passes() -> None:
+    shown, clock = Shown(), Clock()
+    meter = Meter(context(), Estimate(), shown, clock=clock)
+    clock.now += 2
+    with meter.question():
+        clock.now += 100
+    meter.end()
+    assert shown.readings[-1].seconds == pytest.approx(2)
+
+
 def test_more_than_was_expected_leaves_the_end_open() -> None:
     shown, clock, estimate = Shown(), Clock(), Estimate()
     estimate.set(10, 10)

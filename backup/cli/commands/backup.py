@@ -103,7 +103,8 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
         elif judge is None:
             result = backup(repository, paths, options, monitor)
         else:
-            result = backup_approved(repository, paths, options, monitor, judge)
+            listed = arguments.dry_run and not arguments.approve and not arguments.expect
+            result = backup_approved(repository, paths, options, monitor, judge, judge_first=listed)
     tell_alarms(context, result.alarms, result.top)
     context.report(result_record(result))
     if not context.json and not context.quiet:

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from backup.index import TreeReader
 from backup.model.ids import ObjectId
 from backup.ops import backup as backup_module
-from backup.ops.backup import BackupOptions, BackupResult, backup, find_parent
+from backup.ops.backup import BackupOptions, BackupResult, backup
+from backup.ops.parents import find_parent
 from backup.ops.scan import scan
 from backup.ops.storing.frame import Vouched
 from backup.ops.storing.lookahead import Lookahead

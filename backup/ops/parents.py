@@ -1,0 +1,51 @@
+"""Which snapshot a backup is compared with."""
+
+import os
+from collections.abc import Iterable, Set
+
+from backup.ops.storing.sources import Sources
+from backup.repository import Repository
+from backup.snapshots.manifest import Snapshot
+
+
+def find_parent(repository: Repository, sources: Sources, host: str) -> Snapshot | None:
+    """That of the same paths on the same host; where there is none, one that shares a part of them.
+
+    Of several, the one whose walk began last. As a list of paths changes, what stays on it is not read again.
+    """
+    before = repository.snapshots(lambda snapshot: snapshot.body.host == host and snapshot.top == sources.top)
+    same = [snapshot for snapshot in before if is_of(snapshot, sources)]
+    if same:
+        return _last(same)
+    paths = frozenset(sources.paths)
+    return _last(snapshot for snapshot in before if _overlap(paths, frozenset(snapshot.paths)))
+
+
+def find_same(repository: Repository, sources: Sources, host: str) -> Snapshot | None:
+    """The snapshot of exactly these paths on the same host whose walk began last."""
+    return _last(
+        repository.snapshots(lambda snapshot: snapshot.body.host == host and is_of(snapshot, sources))
+    )
+
+
+def is_of(snapshot: Snapshot, sources: Sources) -> bool:
+    """Whether a snapshot is of exactly these paths."""
+    return snapshot.top == sources.top and set(snapshot.paths) == set(sources.paths)
+
+
+def _last(snapshots: Iterable[Snapshot]) -> Snapshot | None:
+    return max(snapshots, key=lambda snapshot: snapshot.body.started_ns, default=None)
+
+
+def _overlap(some: Set[bytes], others: Set[bytes]) -> bool:
+    """Whether a path is among the others, or one lies in the other."""
+    return any(_holds(others, path) for path in some) or any(_holds(some, path) for path in others)
+
+
+def _holds(paths: Set[bytes], path: bytes) -> bool:
+    while path not in paths:
+        above = os.path.dirname(path)
+        if above == path:
+            return False
+        path = above
+    return True
