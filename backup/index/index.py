@@ -8,11 +8,23 @@ seen), `meta`. `docs/format.md`, "Index".
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from backup.index.file import IndexFile, Notice
-from backup.index.rows import NUMBER, PLACE, drop_segments, number_of, place_rows
+from backup.index.rows import (
+    NUMBER,
+    PLACE,
+    count_objects,
+    drop_segments,
+    encode_number,
+    number_of,
+    place_rows,
+    put_pack,
+    reserve_numbers,
+    reserved,
+)
 from backup.index.trees import MAX_TREE
 from backup.model.errors import Damaged
 from backup.model.ids import ID_SIZE, ObjectId, PackId, SegmentId, SnapshotId
@@ -30,6 +42,8 @@ SETTLING = 3
 TABLES = ("meta", "numbers", "objects", "packs", "segments", "snapshots", "trees")
 #: Rows read in one transaction where all are gone through.
 BATCH = 1 << 13
+#: Rows of objects that are written in one transaction.
+STEP = 1 << 14
 
 
 class IndexStatus(NamedTuple):
@@ -223,27 +237,41 @@ class Index:
         packs: Iterable[PackRecord],
         trees: Iterable[tuple[ObjectId, bytes]] = (),
     ) -> None:
-        """Takes in what a segment lists, in one transaction. A newer place replaces an older one.
+        """Takes in what a segment lists. A newer place replaces an older one.
 
-        Of a pack that is known, all objects have their places already.
+        Of a pack that is known, all objects have their places already. Those of the others count from the
+        last transaction on, which makes their numbers known.
         """
-        packs, rows_of_trees = list(packs), _rows_of_trees(trees)
+        packs = list(packs)
+        if sum(count_objects(pack) for pack in packs) <= STEP:
+            self._file.write(partial(_add_whole, segment, packs, _rows_of_trees(trees)))
+        else:
+            self.add_trees(trees)
+            self._add_in_steps(segment, packs)
 
-        def add(txn: "lmdb.Transaction[bytes]", tables: "Tables") -> None:
-            numbers: list[bytes] = []
-            rows: list[tuple[bytes, bytes]] = []
-            for pack in packs:
-                number, known = number_of(txn, tables, pack)
-                if not known:
-                    rows += place_rows(number, pack)
-                numbers.append(NUMBER.pack(number))
+    def _add_in_steps(self, segment: SegmentId, packs: list[PackRecord]) -> None:
+        numbers: dict[PackId, int] = {}
+        self._file.write(partial(_reserve, packs, numbers))
+        others = self._add_new(_rows_of_objects(packs, numbers))
+        self._file.write(partial(_complete, segment, packs, numbers, others))
+
+    def _add_new(self, rows: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        """Adds rows of objects that have none, some at a time; returns those that may be among the others.
+
+        In the order of the names, so that each page is written once: what a transaction changes is in memory
+        until its end, and all rows of a segment lie on nearly all pages.
+        """
+        others: list[tuple[bytes, bytes]] = []
+
+        def add(some: list[tuple[bytes, bytes]], txn: "lmdb.Transaction[bytes]", tables: "Tables") -> None:
             with txn.cursor(tables["objects"]) as cursor:
-                cursor.putmulti(sorted(rows), overwrite=True)
-            with txn.cursor(tables["trees"]) as cursor:
-                cursor.putmulti(rows_of_trees, overwrite=True)
-            txn.put(segment, b"".join(numbers), db=tables["segments"])
+                _, added = cursor.putmulti(some, overwrite=False)
+            if added < len(some):
+                others.extend(some)
 
-        self._file.write(add)
+        for at in range(0, len(rows), STEP):
+            self._file.write(partial(add, rows[at : at + STEP]))
+        return others
 
     def begin_sync(self, standing: set[SegmentId]) -> list[SegmentId]:
         """The segments still to be added, given those that stand in the repository."""
@@ -311,6 +339,66 @@ class Index:
             counts["trees"],
             self.path.stat().st_blocks * 512,
         )
+
+
+def _rows_of_objects(packs: list[PackRecord], numbers: dict[PackId, int]) -> list[tuple[bytes, bytes]]:
+    """In the order of their names; of the packs that have a number here."""
+    return sorted(row for pack in packs if pack.id in numbers for row in place_rows(numbers[pack.id], pack))
+
+
+def _add_whole(
+    segment: SegmentId,
+    packs: list[PackRecord],
+    rows_of_trees: list[tuple[ObjectId, bytes]],
+    txn: "lmdb.Transaction[bytes]",
+    tables: "Tables",
+) -> None:
+    numbers: dict[PackId, int] = {}
+    _reserve(packs, numbers, txn, tables)
+    with txn.cursor(tables["trees"]) as cursor:
+        cursor.putmulti(rows_of_trees, overwrite=True)
+    _complete(segment, packs, numbers, _rows_of_objects(packs, numbers), txn, tables)
+
+
+def _reserve(
+    packs: list[PackRecord],
+    numbers: dict[PackId, int],
+    txn: "lmdb.Transaction[bytes]",
+    tables: "Tables",
+) -> None:
+    """Gives `numbers` to those packs that have none yet."""
+    new = {pack.id: None for pack in packs if number_of(txn, tables, pack) is None}
+    numbers.clear()
+    numbers.update(zip(new, count(reserve_numbers(txn, tables, len(new))), strict=False))
+
+
+def _complete(
+    segment: SegmentId,
+    packs: list[PackRecord],
+    numbers: dict[PackId, int],
+    rows: list[tuple[bytes, bytes]],
+    txn: "lmdb.Transaction[bytes]",
+    tables: "Tables",
+) -> None:
+    """Makes the packs known, with these rows; one that another process was first with keeps that one's."""
+    listed = []
+    if not reserved(txn, tables, numbers.values()):
+        # Another file has taken the place of that one, which was damaged.
+        numbers, rows = {}, []
+    for pack in packs:
+        number = number_of(txn, tables, pack)
+        if number is None:
+            if pack.id not in numbers:
+                # Not any more: or another process has dropped it since.
+                numbers[pack.id] = reserve_numbers(txn, tables, 1)
+                rows = rows + _rows_of_objects([pack], numbers)
+            number = numbers[pack.id]
+            put_pack(txn, tables, pack, number)
+        listed.append(number)
+    ours = {encode_number(number) for number in listed}
+    with txn.cursor(tables["objects"]) as cursor:
+        cursor.putmulti([row for row in rows if row[1][: NUMBER.size] in ours], overwrite=True)
+    txn.put(segment, b"".join(map(NUMBER.pack, listed)), db=tables["segments"])
 
 
 def _names(table: str, after: bytes, txn: "lmdb.Transaction[memoryview]", tables: "Tables") -> list[bytes]:

@@ -31,23 +31,43 @@ def place_rows(number: int, pack: PackRecord) -> Iterator[tuple[ObjectId, bytes]
             at += length
 
 
-def number_of(txn: "lmdb.Transaction[bytes]", tables: "Tables", pack: PackRecord) -> tuple[int, bool]:
-    """The number that the pack has, or gets, and whether it had one."""
+def encode_number(number: int) -> bytes:
+    """A pack's number as its places begin with it: in another order of bytes than in the other tables."""
+    return number.to_bytes(NUMBER.size, "little")
+
+
+def count_objects(pack: PackRecord) -> int:
+    return sum(len(block.objects) for block in pack.blocks)
+
+
+def number_of(txn: "lmdb.Transaction[bytes]", tables: "Tables", pack: PackRecord) -> int | None:
+    """The number that the pack has; None where it is not known."""
     known = txn.get(pack.id, db=tables["numbers"])
-    if known is not None and len(known) == _COUNTED.size:
-        return int(_COUNTED.unpack(known)[0]), True
+    return int(_COUNTED.unpack(known)[0]) if known is not None and len(known) == _COUNTED.size else None
+
+
+def reserve_numbers(txn: "lmdb.Transaction[bytes]", tables: "Tables", count: int) -> int:
+    """The first of as many numbers, which no other pack gets."""
     value = txn.get(b"next", db=tables["meta"], default=bytes(NUMBER.size))
     if len(value) != NUMBER.size or txn.get(value, db=tables["packs"]) is not None:
         raise DamagedFile("its number of packs is wrong")
     number = int(NUMBER.unpack(value)[0])
-    txn.put(NUMBER.pack(number), pack.id, db=tables["packs"])
-    txn.put(
-        pack.id,
-        _COUNTED.pack(number, sum(len(block.objects) for block in pack.blocks)),
-        db=tables["numbers"],
+    txn.put(b"next", NUMBER.pack(number + count), db=tables["meta"])
+    return number
+
+
+def reserved(txn: "lmdb.Transaction[bytes]", tables: "Tables", numbers: Iterable[int]) -> bool:
+    """Whether these numbers were taken in this very file, and no pack has them."""
+    end = int.from_bytes(txn.get(b"next", db=tables["meta"], default=b""), "big")
+    return all(
+        number < end and txn.get(NUMBER.pack(number), db=tables["packs"]) is None for number in numbers
     )
-    txn.put(b"next", NUMBER.pack(number + 1), db=tables["meta"])
-    return number, False
+
+
+def put_pack(txn: "lmdb.Transaction[bytes]", tables: "Tables", pack: PackRecord, number: int) -> None:
+    """From now on the pack is known, and places with its number are its."""
+    txn.put(NUMBER.pack(number), pack.id, db=tables["packs"])
+    txn.put(pack.id, _COUNTED.pack(number, count_objects(pack)), db=tables["numbers"])
 
 
 def drop_segments(
@@ -81,8 +101,7 @@ def _drop_packs(numbers: set[bytes], txn: "lmdb.Transaction[bytes]", tables: "Ta
         txn.delete(number, db=tables["packs"])
         if pack is not None:
             txn.delete(pack, db=tables["numbers"])
-    # A place has its number in another order of bytes.
-    marks = {number[::-1] for number in numbers}
+    marks = {encode_number(*NUMBER.unpack(number)) for number in numbers}
     names = [name for name, row in txn.cursor(tables["objects"]) if row[: NUMBER.size] in marks]
     for name in names:
         txn.delete(name, db=tables["objects"])

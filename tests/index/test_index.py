@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest import mock
 
 import lmdb
 import pytest
@@ -301,10 +302,18 @@ def test_a_place_in_a_pack_that_the_index_does_not_know_is_no_place(index: Index
 
 
 @few
-@given(st.lists(st.sets(st.integers(0, 6), min_size=1), min_size=1, max_size=4), st.data())
+@given(
+    st.lists(st.sets(st.integers(0, 6), min_size=1), min_size=1, max_size=4), st.sampled_from([1, 2, 1000])
+)
 def test_whatever_segments_come_and_go_places_are_those_of_the_standing_ones(
-    tmp_path_factory: pytest.TempPathFactory, history: list[set[int]], data: st.DataObject
+    tmp_path_factory: pytest.TempPathFactory, history: list[set[int]], step: int
 ) -> None:
+    """However many objects are taken in at a time."""
+    with mock.patch("backup.index.index.STEP", step):
+        come_and_go(tmp_path_factory, history)
+
+
+def come_and_go(tmp_path_factory: pytest.TempPathFactory, history: list[set[int]]) -> None:
     index = Index(tmp_path_factory.mktemp("index") / "index.lmdb", OURS, print)
     for standing in history:
         sync(index, {str(number): [pack_of(str(number))] for number in standing})
@@ -314,6 +323,70 @@ def test_whatever_segments_come_and_go_places_are_those_of_the_standing_ones(
                 pack_of(str(number)).id if number in standing else None
             )
     index.close()
+
+
+class Killed(BaseException):
+    pass
+
+
+def kill_after(index: Index, monkeypatch: pytest.MonkeyPatch, writes: int) -> None:
+    left = iter(range(writes))
+    write = index._file.write
+
+    def count(work: Callable[..., None]) -> None:
+        if next(left, None) is None:
+            raise Killed
+        write(work)
+
+    monkeypatch.setattr(index._file, "write", count)
+
+
+@pytest.mark.parametrize("writes", range(6))
+def test_a_segment_that_was_taken_in_by_half_is_taken_in_again(
+    path: Path, monkeypatch: pytest.MonkeyPatch, writes: int
+) -> None:
+    monkeypatch.setattr("backup.index.index.STEP", 3)
+    index = Index(path, OURS, print)
+    old = pack_of("a", 1)
+    index.add_segment(segment("old"), [old])
+    kill_after(index, monkeypatch, writes)
+    both = [pack_of("a", 5)._replace(id=PackId(name(b"another"))), pack_of("b", 6)]
+    with pytest.raises(Killed):
+        index.add_segment(segment("new"), both)
+    index.close()
+    again = Index(path, OURS, print)
+    assert again.begin_sync({segment("old"), segment("new")}) == [segment("new")]
+    found = again.place(object_in("a"))
+    assert found is not None
+    assert found.pack == old.id
+    assert again.place(object_in("b")) is None
+    assert again.packs() == {old.id}
+    again.add_segment(segment("new"), both)
+    places = {number: again.place(object_in("b", number)) for number in range(6)}
+    assert {place and place.pack for place in places.values()} == {both[1].id}
+    assert again.packs() == {old.id, both[0].id, both[1].id}
+    again.close()
+
+
+def test_a_pack_that_two_processes_take_in_at_once_has_its_places(
+    index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("backup.index.index.STEP", 3)
+    pack = pack_of("a", 8)
+    write, writes = index._file.write, 0
+
+    def with_a_neighbour(work: Callable[..., None]) -> None:
+        nonlocal writes
+        writes += 1
+        write(work)
+        if writes == 3:
+            index.add_segment(segment("theirs"), [pack])
+
+    monkeypatch.setattr(index._file, "write", with_a_neighbour)
+    index.add_segment(segment("ours"), [pack])
+    assert all(index.place(object_in("a", number)) for number in range(8))
+    assert index.status().packs == 1
+    assert index.segments() == {segment("ours"), segment("theirs")}
 
 
 # Where it lives
