@@ -15,10 +15,9 @@ if TYPE_CHECKING:
 
 def judge_of(approve: bool, expected: "Expected | None", meter: Meter) -> "Judge | None":
     """Who decides on changes; None where all are welcome."""
-    from backup.ops.approve import expect
-
     if not approve and expected is None:
         return None
+    from backup.ops.approve import expect
 
     def judge(lines: "list[Line]") -> None:
         if expected is not None:

@@ -1,7 +1,6 @@
 """What a backup reads instead of paths: stdin, or a command's output."""
 
 import argparse
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -45,6 +44,8 @@ def open_stream(arguments: argparse.Namespace) -> Iterator[tuple[int, Callable[[
             raise UsageError("--stdin: nothing is piped into imbfs")
         yield sys.stdin.fileno(), lambda: None
         return
+    import subprocess
+
     process = subprocess.Popen(arguments.paths, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
     assert process.stdout is not None
 

@@ -2,10 +2,13 @@
 
 import os
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from functools import cached_property
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
-from pyfastcdc import FastCDC
+
+if TYPE_CHECKING:
+    from pyfastcdc import FastCDC
 
 MIB = 1 << 20
 #: Fills some of the memory, and tells how much: 0 only at the end.
@@ -64,11 +67,18 @@ class Chunker:
 
     def __init__(self, settings: ChunkerSettings) -> None:
         self.single = settings.single
-        self._cutter = FastCDC(
-            settings.average,
-            min_size=settings.minimum,
-            max_size=settings.maximum,
-            normalized_chunking=settings.normalization,  # type: ignore[arg-type]
+        self._settings = settings
+
+    @cached_property
+    def _cutter(self) -> "FastCDC":
+        # Slow to import, and of no use for small files.
+        from pyfastcdc import FastCDC
+
+        return FastCDC(
+            self._settings.average,
+            min_size=self._settings.minimum,
+            max_size=self._settings.maximum,
+            normalized_chunking=self._settings.normalization,  # type: ignore[arg-type]
         )
 
     def cut(self, fd: int, start: int, end: int) -> Iterator[memoryview]:

@@ -9,7 +9,6 @@ from typing import BinaryIO
 from backup.model.entry import Extent
 from backup.model.ids import NO_OBJECT, ObjectId
 from backup.ops.backup import BackupOptions, BackupResult, conclude
-from backup.ops.parents import find_same
 from backup.ops.importing.members import (
     NO_MEMBER,
     Archive,
@@ -23,6 +22,7 @@ from backup.ops.importing.members import (
     xattrs_of,
 )
 from backup.ops.importing.shelf import NotADirectory, Shelf, with_links
+from backup.ops.parents import find_same
 from backup.ops.storing.monitor import Counts, Monitor
 from backup.ops.storing.reader import Objects
 from backup.ops.storing.rows import number_of

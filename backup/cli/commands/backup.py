@@ -75,9 +75,7 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
     from backup.cli.approval import judge_of
     from backup.cli.changes import show_lines
     from backup.cli.progress import backup_progress
-    from backup.ops.approve import backup_approved
     from backup.ops.backup import backup, last_figures
-    from backup.ops.stream import backup_stream
 
     spare_collections()
     options = options_of(context, arguments)
@@ -97,12 +95,16 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
         if judge is None and arguments.dry_run and context.verbose and not context.json:
             judge = partial(show_lines, context)
         if stream:
+            from backup.ops.stream import backup_stream
+
             name = os.fsencode(arguments.stdin_name)
             with open_stream(arguments) as (fd, ended):
                 result = backup_stream(repository, fd, name, options, monitor, ended)
         elif judge is None:
             result = backup(repository, paths, options, monitor)
         else:
+            from backup.ops.approve import backup_approved
+
             listed = arguments.dry_run and not arguments.approve and not arguments.expect
             result = backup_approved(repository, paths, options, monitor, judge, judge_first=listed)
     tell_alarms(context, result.alarms, result.top)
