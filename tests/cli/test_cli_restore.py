@@ -1,6 +1,7 @@
 """`restore`: everything back, into an empty directory and onto what is there."""
 
 import os
+import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from tests.support.check import DONE, FAILED, IN_PART, WRONG_USE, assert_clear_error, assert_no_traceback
 from tests.support.compare import differences
 from tests.support.everything import noise, write
-from tests.support.imbfs import Imbfs, wait_until
+from tests.support.imbfs import Imbfs, Result, wait_until
 from tests.support.in_memory import leftovers
 from tests.support.small import FILES, bytes_of
 
@@ -179,3 +180,43 @@ def test_a_file_or_directory_is_restored_under_another_name(
 def test_another_name_is_a_name(copied: Imbfs, tmp_path: Path, name: str) -> None:
     result = copied.run("restore", "latest:readme", "--target", tmp_path / "back", "--as", name, check=False)
     assert_clear_error(result, WRONG_USE, "--as")
+
+
+def plan(result: Result, verb: str) -> list[str]:
+    begin = f"imbfs: {verb} "
+    return sorted(line.removeprefix(begin) for line in result.errors.splitlines() if line.startswith(begin))
+
+
+def test_what_is_in_the_way_is_named_before_it_is_changed(copied: Imbfs, tmp_path: Path) -> None:
+    """All of it, and the same as a dry run says. Row 26."""
+    target = tmp_path / "target"
+    copied.run("restore", "latest", "--target", target)
+    (target / "readme").write_text("mine")
+    (target / "unknown").write_text("mine")
+    shutil.rmtree(target / "sub")
+    (target / "sub").write_text("in the way")
+    arguments = ("restore", "latest", "--target", target, "--delete")
+    foretold = plan(copied.run(*arguments, "--dry-run"), "would")
+    assert (target / "readme").read_text() == (target / "unknown").read_text() == "mine"
+    done = copied.run(*arguments)
+    assert plan(done, "will") == foretold
+    assert foretold == [
+        "delete: unknown",
+        "remove, because it is in the way (file, not dir): sub",
+        "replace: readme",
+    ]
+    assert bytes_of(target).items() >= FILES.items()
+    # Where nothing is in the way, or the user said what is to happen, nothing is told.
+    (target / "readme").write_text("mine")
+    assert plan(copied.run(*arguments, "--overwrite", "if-changed"), "will") == []
+    assert plan(copied.run(*arguments), "will") == []
+
+
+def test_of_many_conflicts_the_first_are_named_and_the_rest_counted(copied: Imbfs, tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    target.mkdir()
+    for number in range(50):
+        (target / f"mine-{number}").touch()
+    result = copied.run("restore", "latest", "--target", target, "--delete")
+    assert len(plan(result, "will")) == 20
+    assert "30 more" in result.errors

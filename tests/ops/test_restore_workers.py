@@ -13,6 +13,7 @@ from backup.objects.pack import pack_key
 from backup.ops.backup import BackupOptions, backup
 from backup.ops.restore import RestoreOptions, RestoreSummary, restore
 from backup.ops.restoring.crew import Crew
+from backup.ops.restoring.filling import Filling
 from backup.ops.restoring.plain import PlainFile
 from backup.ops.restoring.reader import RepositoryReader
 from backup.snapshots.paths import find_entry
@@ -269,4 +270,16 @@ def test_workers_give_files_their_attributes(
     assert os.getxattr(target / "attributes", "user.colour") == b"blue"
     acl = "system.posix_acl_access"
     assert os.getxattr(target / "with-acl", acl) == os.getxattr(source / "with-acl", acl)
+    assert differences(source, target, holes=True) == []
+
+
+def test_workers_leave_nothing_to_be_written_again(
+    opened: Opened, source: Path, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What fails in a worker is done again by the main process, and would only be slow."""
+    again: list[object] = []
+    monkeypatch.setattr(Filling, "_redo", lambda *what: again.append(what))
+    with Crew(opened.repository, 2) as crew:
+        put_back(opened, target, crew)
+    assert again == []
     assert differences(source, target, holes=True) == []

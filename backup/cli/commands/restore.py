@@ -14,7 +14,7 @@ from backup.model.errors import UsageError
 
 if TYPE_CHECKING:
     from backup.model.entry import Entry
-    from backup.ops.restore import Predicate, RestoreSummary
+    from backup.ops.restore import Predicate, Reader, RestoreOptions, RestoreSummary
     from backup.snapshots.manifest import Snapshot
 
 
@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     where.add_argument("--in-place", action="store_true", help="to where it came from")
     parser.add_argument("--as", dest="as_name", metavar="NAME", help="restore it under this name")
     parser.add_argument(
-        "--overwrite", choices=("always", "if-changed", "never", "keep"), default="if-changed",
+        "--overwrite", choices=("always", "if-changed", "never", "keep"),
         help="what to do with files that are there (if-changed); keep moves them aside",
     )  # fmt: skip
     parser.add_argument(
@@ -65,7 +65,7 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
             target, entry = _renamed(target, entry, name)
         repository.require_outside(target)
         options = RestoreOptions(
-            overwrite=arguments.overwrite,
+            overwrite=arguments.overwrite or "if-changed",
             delete=arguments.delete,
             dry_run=arguments.dry_run,
             verify=arguments.verify,
@@ -74,6 +74,8 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
             numeric_owner=arguments.numeric_owner,
             protected=frozenset({repository_identity(repository)}),
         )
+        if arguments.overwrite is None and not arguments.dry_run:
+            _tell_conflicts(context, RepositoryReader(repository), entry, target, options)
         with restore_progress(context, snapshot if not parts else None) as monitor:
             summary = restore(RepositoryReader(repository), entry, target, options, monitor, crew=crew)
     if context.json:
@@ -81,6 +83,24 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
     elif not context.quiet:
         tell_summary(summary, arguments.dry_run)
     return exits.PARTLY if summary.errors else exits.DONE
+
+
+def _tell_conflicts(
+    context: Context, reader: "Reader", entry: "Entry", target: bytes, options: "RestoreOptions"
+) -> None:
+    """Names, before anything is changed, what the restore is about to replace or remove."""
+    from backup.ops.restoring.foresight import foresee
+
+    try:
+        if not os.listdir(target):
+            return
+    except OSError:
+        return  # not there; or the restore will say what is wrong with it
+    found = foresee(reader, entry, target, options)
+    for text in found.first:
+        context.notice(text.replace("would", "will", 1))
+    if found.count > len(found.first):
+        context.notice(f"and {found.count - len(found.first):,} more: --dry-run lists them all")
 
 
 def _new_name(arguments: argparse.Namespace) -> bytes | None:

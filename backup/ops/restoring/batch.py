@@ -4,16 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from backup.index import Index
-from backup.model.ids import ObjectId
 from backup.objects.blocks import Spot
-from backup.ops.restoring.plain import NOWHERE, PlainFile
+from backup.ops.restoring.plain import NOWHERE, Chunks, Places, PlainFile
 from backup.snapshots.tree import Page
-from backup.source.attributes import Xattr
-
-#: Where each begins in the file, its length and name.
-Chunks = tuple[tuple[int, int, ObjectId], ...]
-#: A `PlainFile`, with chunks in place of pieces.
-File = tuple[int, bytes, int, int, int, int, int, tuple[Xattr, ...], Chunks]
 
 
 class Folder:
@@ -38,8 +31,8 @@ class Folder:
 class Batch:
     """Plain files of a few folders."""
 
-    #: Without the places of their chunks; then where each is in its tree.
-    files: list[File] = field(default_factory=list)
+    #: And where each is in its tree.
+    files: list[PlainFile] = field(default_factory=list)
     rows: list[tuple[Page, int]] = field(default_factory=list)
     folders: list[Folder] = field(default_factory=list)
     #: How many files are in each of them.
@@ -48,20 +41,23 @@ class Batch:
     size: int = 0
     data: int = 0
 
-    def placed(self, index: Index) -> tuple[list[PlainFile], list[Spot]]:
-        """The files with the places of their chunks, and the blocks that those are in."""
-        places = index.places({name for file in self.files for _, _, name in file[8]})
+    def placed(self, index: Index) -> tuple[list[Places], list[Spot]]:
+        """For each file, where its chunks are; the blocks that those are in. Counts the data."""
+        found = index.places({name for file in self.files for _, _, name in file[8]})
         spots: dict[Spot, int] = {}
-        files: list[PlainFile] = []
+        placed: list[Places] = []
         for file in self.files:
-            pieces = []
-            for start, length, name in file[8]:
-                place = places.get(name)
+            places = []
+            for _, length, name in file[8]:
+                self.data += length
+                place = found.get(name)
                 # A chunk without a place is for the one that looks everywhere.
-                block = NOWHERE if place is None else spots.setdefault(place[:3], len(spots))
-                pieces.append((start, length, name, block, 0 if place is None else place.offset))
-            files.append((*file[:8], pieces))
-        return files, list(spots)
+                if place is None:
+                    places.append(NOWHERE)
+                else:
+                    places.append((spots.setdefault(place[:3], len(spots)), place.offset))
+            placed.append(places)
+        return placed, list(spots)
 
 
 def data_of(chunks: Chunks) -> int:

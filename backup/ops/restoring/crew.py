@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from backup.objects.blocks import Spot
-from backup.ops.restoring.plain import PlainFile, PlainWorker, PlainWriter
+from backup.ops.restoring.plain import Places, PlainFile, PlainWorker, PlainWriter
 from backup.ops.storing.channel import Channel
 from backup.ops.storing.worker import start_worker
 from backup.repository import Repository
@@ -69,7 +69,13 @@ class Crew:
         self.close()
 
     def submit(
-        self, files: list[PlainFile], spots: list[Spot], directories: list[int], verify: bool, done: Done
+        self,
+        files: list[PlainFile],
+        places: list[Places],
+        spots: list[Spot],
+        directories: list[int],
+        verify: bool,
+        done: Done,
     ) -> None:
         """Waits while all workers have enough to do. `directories` may be closed when `done` was called."""
         while self._members:
@@ -79,12 +85,12 @@ class Crew:
                 continue
             member.batches.append((len(files), done))
             try:
-                member.channel.send((files, spots, len(directories), verify), directories)
+                member.channel.send((files, places, spots, len(directories), verify), directories)
             except (BrokenPipeError, ConnectionResetError):
                 self._died(member)
             self._take(0)
             return
-        done(self._writer.write(files, spots, directories, verify))
+        done(self._writer.write(files, places, spots, directories, verify))
 
     def finish(self) -> None:
         """Waits until all that was submitted is done."""

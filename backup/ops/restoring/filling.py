@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator
 from backup.model.entry import FLAG_NO_CONTENT, Entry
 from backup.model.errors import Damaged
 from backup.model.ids import NO_OBJECT, ObjectId
-from backup.ops.restoring.batch import Batch, Chunks, Folder, data_of
+from backup.ops.restoring.batch import Batch, Folder, data_of
 from backup.ops.restoring.crew import Crew
 from backup.ops.restoring.items import restore_item
 from backup.ops.restoring.job import ITEM_ERRORS, Job, privileged
 from backup.ops.restoring.names import Place
+from backup.ops.restoring.plain import Chunks
 from backup.snapshots.directory import MAX_SIZE, Directory, decode_entry
 from backup.snapshots.tree import NS, REF, STAT, Page
 from backup.source.attributes import Xattr
@@ -109,7 +110,12 @@ class Filling:
             if self._user is not None and owner[0] != self._user:
                 others.append(position)
                 continue
-            self._add(folder, page, position, (name, mode, *owner, m_s * NS + m_ns, size, *chunks))
+            batch, number = self._open(folder)
+            batch.files.append((number, name, mode, *owner, m_s * NS + m_ns, size, *chunks))
+            batch.rows.append((page, position))
+            batch.size += size
+            batch.counts[-1] += 1
+            folder.awaited += 1
         return others
 
     def _chunks(
@@ -134,35 +140,25 @@ class Filling:
         )
         return entry.xattrs, chunks
 
-    def _add(
-        self,
-        folder: Folder,
-        page: Page,
-        position: int,
-        file: tuple[bytes, int, int, int, int, int, tuple[Xattr, ...], Chunks],
-    ) -> None:
+    def _open(self, folder: Folder) -> tuple[Batch, int]:
+        """A batch with room for one more file of the folder, and the folder's number in it."""
         batch = self._batch
+        if batch.size >= _BYTES or len(batch.files) >= _FILES:
+            batch = self._flush()
         if not batch.folders or batch.folders[-1] is not folder:
             if len(batch.folders) == _DIRECTORIES:
                 batch = self._flush()
             batch.folders.append(folder)
             batch.counts.append(0)
-        batch.counts[-1] += 1
-        batch.files.append((len(batch.folders) - 1, *file))
-        batch.rows.append((page, position))
-        batch.size += file[5]
-        batch.data += data_of(file[7])
-        folder.awaited += 1
-        if batch.size >= _BYTES or len(batch.files) >= _FILES:
-            self._flush()
+        return batch, len(batch.folders) - 1
 
     def _flush(self) -> Batch:
         """Gives the batch away; the next one."""
         batch, self._batch = self._batch, Batch()
-        files, spots = batch.placed(self._repository.index)
+        places, spots = batch.placed(self._repository.index)
         fds = [folder.fd for folder in batch.folders]
         verify = self._job.options.verify
-        self._crew.submit(files, spots, fds, verify, lambda failed: self._done(batch, failed))
+        self._crew.submit(batch.files, places, spots, fds, verify, lambda failed: self._done(batch, failed))
         return self._batch
 
     def _done(self, batch: Batch, failed: list[int]) -> None:

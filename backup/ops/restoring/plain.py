@@ -15,14 +15,16 @@ from backup.ops.storing.channel import Channel
 from backup.repository import Repository
 from backup.source.attributes import Xattr
 
-#: Where in the file it begins, its length, its chunk; the number of that one's block, and where in there.
-Piece = tuple[int, int, ObjectId, int, int]
-#: Number of its directory, name, mode, uid, gid, mtime in ns, size in bytes, attributes, pieces; between them
-#: are holes. It goes through a channel, as a plain tuple.
-PlainFile = tuple[int, bytes, int, int, int, int, int, tuple[Xattr, ...], Sequence[Piece]]
+#: Where each begins in the file, its length and name; between them are holes.
+Chunks = tuple[tuple[int, int, ObjectId], ...]
+#: Number of its directory, name, mode, uid, gid, mtime in ns, size in bytes, attributes, chunks. It goes
+#: through a channel, as a plain tuple.
+PlainFile = tuple[int, bytes, int, int, int, int, int, tuple[Xattr, ...], Chunks]
+#: For each chunk, the number of its block, and where it is in there.
+Places = Sequence[tuple[int, int]]
 
-#: The number of a block for a chunk whose place is not known.
-NOWHERE = -1
+#: In place of that, where nothing is known of a chunk.
+NOWHERE = -1, 0
 
 _FLAGS = os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC
 _SPECIAL_BITS = 0o7000
@@ -38,14 +40,19 @@ class PlainWriter:
     umask: int
 
     def write(
-        self, files: Sequence[PlainFile], spots: Sequence[Spot], directories: Sequence[int], verify: bool
+        self,
+        files: Sequence[PlainFile],
+        places: Sequence[Places],
+        spots: Sequence[Spot],
+        directories: Sequence[int],
+        verify: bool,
     ) -> list[int]:
         """The numbers of those that could not be written. `spots` are of the blocks that files name."""
         failed = []
         owners: dict[int, tuple[int, int]] = {}
-        for number, file in enumerate(files):
+        for number, (file, where) in enumerate(zip(files, places, strict=True)):
             try:
-                self._write(file, spots, directories[file[0]], owners, verify)
+                self._write(file, where, spots, directories[file[0]], owners, verify)
             except (OSError, Damaged, ValueError, OverflowError):
                 failed.append(number)
         return failed
@@ -53,19 +60,20 @@ class PlainWriter:
     def _write(
         self,
         file: PlainFile,
+        places: Places,
         spots: Sequence[Spot],
         dir_fd: int,
         owners: dict[int, tuple[int, int]],
         verify: bool,
     ) -> None:
-        _, name, mode, uid, gid, mtime_ns, size, xattrs, pieces = file
+        _, name, mode, uid, gid, mtime_ns, size, xattrs, chunks = file
         # Without a name until it is whole: a kill leaves nothing behind.
         fd = os.open(b".", _FLAGS, mode & 0o777, dir_fd=dir_fd)
         try:
             # First: where the file system takes none, that much is not written in vain.
             for xattr in xattrs:
                 os.setxattr(fd, *xattr)
-            self._write_content(fd, size, pieces, spots, verify)
+            self._write_content(fd, size, chunks, places, spots, verify)
             # All new files of one directory have the same owner.
             owner = owners.get(dir_fd)
             if owner is None:
@@ -82,11 +90,11 @@ class PlainWriter:
             os.close(fd)
 
     def _write_content(
-        self, fd: int, size: int, pieces: Sequence[Piece], spots: Sequence[Spot], verify: bool
+        self, fd: int, size: int, chunks: Chunks, places: Places, spots: Sequence[Spot], verify: bool
     ) -> None:
         end = 0
-        for start, length, chunk, block, offset in pieces:
-            if block == NOWHERE:
+        for (start, length, chunk), (block, offset) in zip(chunks, places, strict=True):
+            if block < 0:
                 raise Damaged("the index does not know where a chunk is")
             data = self.blocks.read(spots[block])[offset : offset + length]
             if len(data) != length or self.name(data) != chunk:
@@ -116,9 +124,9 @@ class PlainWorker:
         gc.disable()
         writer = PlainWriter(self._repository.block_reader(), self._repository.name, 0)
         while (message := self._channel.receive()) is not None:
-            files, spots, count, verify = message
+            files, places, spots, count, verify = message
             directories = self._channel.take_fds(count)
-            failed = writer.write(files, spots, directories, verify)
+            failed = writer.write(files, places, spots, directories, verify)
             for fd in directories:
                 os.close(fd)
             self._channel.send((failed,))

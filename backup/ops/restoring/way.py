@@ -17,7 +17,7 @@ _NOT_EMPTY = (
 
 
 def foresee_way(job: Job, place: Place, entry: Entry, existing: os.stat_result) -> None:
-    """Tells what `make_way` would do with another kind of thing, or fails as it would. Changes nothing."""
+    """Tells what becomes of what exists, or fails as `make_way` would. Changes nothing."""
     _require_unprotected(job, existing)
     shown = os.fsdecode(place.path)
     if job.options.overwrite == "keep":
@@ -28,6 +28,8 @@ def foresee_way(job: Job, place: Place, entry: Entry, existing: os.stat_result) 
             raise OSError(errno.ENOTEMPTY, _NOT_EMPTY)
         kinds = KINDS[stat.S_IFMT(existing.st_mode)], KINDS[stat.S_IFMT(entry.mode)]
         job.monitor.notice(f"would remove, because it is in the way ({kinds[0]}, not {kinds[1]}): {shown}")
+    else:
+        job.monitor.notice(f"would replace: {shown}")
 
 
 def _require_unprotected(job: Job, existing: os.stat_result) -> None:
