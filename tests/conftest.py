@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support.everything import Everything, build_everything, remove_tree
 from tests.support.imbfs import (
@@ -20,6 +21,12 @@ from tests.support.imbfs import (
     python_for,
     wait_until,
 )
+
+# How long an example takes tells how busy the machine is.
+settings.register_profile(
+    "unhurried", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("unhurried")
 
 
 @pytest.fixture(scope="session")

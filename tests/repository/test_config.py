@@ -134,4 +134,5 @@ def test_what_is_no_repository_is_said_to_be_none(tmp_path: Path) -> None:
 def test_a_repository_is_for_its_owner_alone(tmp_path: Path) -> None:
     Repository.create(tmp_path / "new", Config(id=ID))
     modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "new").iterdir()}
-    assert modes == {"config.json": 0o400, "packs": 0o700, "index": 0o700, "snapshots": 0o700, "tmp": 0o700}
+    directories = dict.fromkeys(("packs", "index", "snapshots", "tmp"), 0o700)
+    assert modes == {"config.json": 0o400, "reserve": 0o400, **directories}
