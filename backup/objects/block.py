@@ -23,8 +23,8 @@ MAX_PLAIN = 64 << 20
 
 RAW, ZSTD = 0, 1
 
-#: Plain bytes from which on a sample is compressed first, and the pieces that it is made of.
-SAMPLED = 512 << 10
+#: Plain bytes of one object from which on a sample is compressed first, and the pieces that it is made of.
+SAMPLED = 256 << 10
 PIECES, PIECE = 8, 4 << 10
 #: The level of samples, of what is kept twice, and of large blocks that shrink by less than half.
 FAST = 1
@@ -85,7 +85,10 @@ def encode_block(kind: BlockKind, objects: Sequence[Buffer], settings: Compressi
     """A whole block: header and payload. Stored raw where compression saves less than 1/32."""
     plain = objects[0] if len(objects) == 1 else b"".join((*objects, pack_lengths(objects)))
     codec, payload = RAW, plain
-    level = _level_for(plain, settings) if settings.name == "zstd" and len(plain) >= 64 else None
+    level = None
+    if settings.name == "zstd" and len(plain) >= 64:
+        large = len(objects) == 1 and len(plain) >= SAMPLED
+        level = _level_for(plain, settings.level) if large else settings.level
     if level is not None:
         packed = _contexts.compressor(level).compress(plain)
         if len(packed) <= len(plain) - len(plain) // 32:
@@ -94,20 +97,17 @@ def encode_block(kind: BlockKind, objects: Sequence[Buffer], settings: Compressi
     return b"".join((head, payload))
 
 
-def _level_for(plain: Buffer, settings: CompressionSettings) -> int | None:
-    """The level for a block, None where it does not shrink. Of a large one some pieces are tried: media and
-    what is compressed already are not gone through whole. Where less than half can be saved, a higher level
-    finds little more, in twice the time: only who asks for one above the usual has it all the same.
+def _level_for(plain: Buffer, asked: int) -> int | None:
+    """The level for a large object, None where it does not shrink: media and what is compressed already are
+    not gone through whole. Where less than half can be saved, a higher level finds little more, in twice
+    the time: only who asks for one above the usual has it all the same.
     """
-    if len(plain) < SAMPLED:
-        return settings.level
     step = len(plain) // PIECES
     pieces = b"".join(plain[at : at + PIECE] for at in range(0, step * PIECES, step))
     tried = len(_contexts.compressor(FAST).compress(pieces))
     if tried >= len(pieces) - len(pieces) // 64:
         return None
-    usual = settings.level <= USUAL
-    return min(FAST, settings.level) if usual and tried > len(pieces) // 2 else settings.level
+    return min(FAST, asked) if asked <= USUAL and tried > len(pieces) // 2 else asked
 
 
 def compress(plain: Buffer) -> bytes:

@@ -16,14 +16,18 @@ ReadInto = Callable[[memoryview], int]
 
 
 class ChunkerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Sizes in bytes. A file of at most `single` bytes is one chunk."""
+    """Sizes in bytes. A file of at most `single` bytes is one chunk.
+
+    Little normalization: with chunks of nearly one size it takes several until a change is past, and 1 MiB
+    overwritten may store 7.
+    """
 
     name: str = "fastcdc-2020"
     single: int = MIB
-    minimum: int = MIB // 4
-    average: int = MIB
-    maximum: int = 4 * MIB
-    normalization: int = 2
+    minimum: int = MIB // 8
+    average: int = MIB // 2
+    maximum: int = 2 * MIB
+    normalization: int = 1
 
 
 class _Window:
