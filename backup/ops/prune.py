@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
 
 from backup.model.errors import CannotStore, Damaged, RepositoryBusy, is_full
@@ -182,7 +181,7 @@ class _Pruning:
 
 def _young(repository: Repository, living: list[Lease]) -> frozenset[PackId]:
     """Packs that a backup may have written which still runs."""
-    begun = [datetime.fromisoformat(lease.since).timestamp() for lease in living if lease.kind == "writer"]
+    begun = [lease.begun() for lease in living if lease.kind == "writer"]
     if not begun:
         return frozenset()
     return frozenset(repository.inventory.packs_since(int((min(begun) - CLOCKS) * 1e9)))

@@ -45,6 +45,13 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True):
         """For people: which process this is."""
         return f"{self.command} (process {self.process.pid} on {self.process.host})"
 
+    def begun(self) -> float:
+        """When it was taken, in seconds since 1970 by its process's clock; 0 where that is not told."""
+        try:
+            return datetime.fromisoformat(self.since).timestamp()
+        except (ValueError, OverflowError):
+            return 0.0
+
     def relies_on(self, note: str) -> bool:
         """Whether the process may count on packs that the note condemns, because it looked before."""
         return self.kind == "writer" and note not in self.seen

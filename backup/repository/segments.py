@@ -27,24 +27,29 @@ def write_segment(
     repository: Repository, packs: list[PackRecord], trees: Sequence[tuple[ObjectId, bytes]] = ()
 ) -> tuple[SegmentId, int]:
     """Lists packs that stand, in a segment and then in the index. Gives its name and its size in bytes."""
+    segment, size = _put_segment(repository, packs)
+    repository.index.add_segment(segment, packs, trees)
+    return segment, size
+
+
+def _put_segment(repository: Repository, packs: list[PackRecord]) -> tuple[SegmentId, int]:
     data = encode_segment(packs, repository.config.compression)
     segment = SegmentId(repository.name(data))
     repository.storage.put(segment_key(segment), data)
-    repository.index.add_segment(segment, packs, trees)
     return segment, len(data)
 
 
 def write_segments(repository: Repository, packs: Iterable[PackRecord]) -> set[SegmentId]:
-    """As many segments as it takes."""
+    """As many segments as it takes. The index takes them in with its next look at all."""
     written = set()
     waiting: list[PackRecord] = []
     for pack in packs:
         waiting.append(pack)
         if fills_segment(waiting):
-            written.add(write_segment(repository, waiting)[0])
+            written.add(_put_segment(repository, waiting)[0])
             waiting = []
     if waiting:
-        written.add(write_segment(repository, waiting)[0])
+        written.add(_put_segment(repository, waiting)[0])
     return written
 
 

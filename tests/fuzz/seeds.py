@@ -3,12 +3,16 @@
 import stat
 import struct
 
+import msgspec
+
 from backup.model.entry import Extent
-from backup.model.ids import ObjectId, PackId
+from backup.model.ids import ObjectId, PackId, SnapshotId
+from backup.model.process import Process
 from backup.objects.block import BlockKind, CompressionSettings, encode_block
 from backup.objects.pack import BlockRecord, PackRecord, encode_footer, encode_trailer
 from backup.objects.segment import FILE_MAGIC, encode_segment
 from backup.repository.config import Config, encode_config
+from backup.repository.leases import Lease
 from backup.snapshots.extents import EXTENT, encode_content
 from backup.snapshots.tree import (
     OWNER,
@@ -61,7 +65,17 @@ def seeds() -> dict[str, list[bytes]]:
         "duration": [b"1y6m2w30d12h", b"999999y"],
         "patterns": [b"# c\n*.py\n!a/**/b\n/c/\n[a-z]?\\*\n**/d*e*\n", b"*a*a*[[:digit:]!]b\n"],
         "requests": [_requests()],
+        "lease": [msgspec.json.encode(_lease())],
+        "condemned": [b'{"packs":["' + b"ab" * 32 + b'"]}\n'],
     }
+
+
+def _lease() -> Lease:
+    process = Process("host", 7, 12345, "boot", "pid:[1]")
+    since, root = "2026-11-01T12:00:00+00:00", "ab" * 32
+    return Lease(
+        kind="reader", command="mount", process=process, since=since, snapshots={SnapshotId("cd" * 32): root}
+    )
 
 
 def _blocks() -> tuple[BlockRecord, ...]:

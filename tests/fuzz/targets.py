@@ -18,7 +18,9 @@ from backup.objects.block import MAX_PLAIN, decode_block, object_lengths
 from backup.objects.hashing import Data
 from backup.objects.pack import PackRecord, decode_footer, places, read_footer
 from backup.objects.segment import FILE_MAGIC, decode_segment
+from backup.repository.condemned import condemned_notes
 from backup.repository.config import Config, decode_config, encode_config
+from backup.repository.leases import found_leases
 from backup.snapshots.catalogue import time_of
 from backup.snapshots.directory import Directory, decode_entry, lists_of
 from backup.snapshots.extents import EXTENT, decode_content
@@ -26,6 +28,7 @@ from backup.snapshots.manifest import Snapshot, decode_manifest
 from backup.snapshots.tree import Page, decode_xattrs, extra_fields
 from backup.source.gitignore import parse_lines
 from backup.source.patterns import PatternList
+from backup.storage import MemoryStorage
 from fusefs.device import Device
 from fusefs.pages import Pages
 from fusefs.requests import Requests
@@ -162,6 +165,24 @@ def patterns(data: bytes) -> None:
             found.last(name, [directory], False)
 
 
+def lease(data: bytes) -> None:
+    """As prune and `leases` meet it."""
+    storage = MemoryStorage()
+    storage.put("leases/name", data)
+    for found in found_leases(storage, 0):
+        if found.lease is not None:
+            assert found.lease.who()
+            assert found.lease.begun() < 1e12
+            found.lease.relies_on("note")
+
+
+def condemned(data: bytes) -> None:
+    storage = MemoryStorage()
+    storage.put("condemned/name", data)
+    for packs in condemned_notes(storage).values():
+        assert all(len(pack) == 32 for pack in packs)
+
+
 class _Nowhere(Device):
     """Takes replies in the kernel's place: one for each request, at the most."""
 
@@ -204,6 +225,6 @@ TARGETS: dict[str, Target] = {
     target.__name__: target
     for target in (
         block, pack, footer, segment, manifest, config, page, root, branch, content, xattrs, owners, selector,
-        duration, patterns, requests,
+        duration, patterns, requests, lease, condemned,
     )
 }  # fmt: skip

@@ -71,28 +71,28 @@ class Holders:
             packs = sorted(packs, key=self._preference)
         self._packs = packs
         self._position = {pack.id: position for position, pack in enumerate(packs)}
-        twice = set()
+        twice = bytearray(len(survey.names))
         for position, pack in enumerate(packs):
             for number in pack.numbers:
                 if survey.used[number]:
                     if self._holder[number] == NOBODY:
                         self._holder[number] = position
                     elif self._holder[number] != position:
-                        twice.add(number)
-        if twice:
+                        twice[number] = 1
+        if any(twice):
             self._prefer_sound(twice)
 
-    def _prefer_sound(self, undecided: set[int]) -> None:
+    def _prefer_sound(self, undecided: bytearray) -> None:
         """A copy whose bytes have changed is none: the first sound one counts."""
         for position, pack in enumerate(self._packs):
-            here = {self._survey.names[number]: number for number in pack.numbers if number in undecided}
+            here = {self._survey.names[number]: number for number in pack.numbers if undecided[number]}
             if not here:
                 continue
             damaged = self._survey.copies.damaged(pack.id, pack.size, set(here))
             for name, number in here.items():
                 if name not in damaged:
                     self._holder[number] = position
-                    undecided.discard(number)
+                    undecided[number] = 0
 
     def _preference(self, pack: Contents) -> tuple[bool, float, PackId]:
         used = sum(self._survey.used[number] for number in pack.numbers)

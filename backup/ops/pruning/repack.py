@@ -13,7 +13,7 @@ from backup.ops.pruning.need import Holders
 from backup.ops.pruning.plan import PackUse
 from backup.ops.pruning.survey import Survey
 from backup.repository import Repository
-from backup.repository.segments import write_segments
+from backup.repository.segments import fills_segment, write_segments
 
 
 class Repack:
@@ -32,6 +32,7 @@ class Repack:
         self._survey = survey
         self._holders = holders
         self._monitor = monitor
+        #: Packs that no segment lists yet.
         self._made: list[PackRecord] = []
         config = repository.config
         self._writers = {
@@ -41,7 +42,7 @@ class Repack:
                 config.hash,
                 config.compression,
                 config.pack_size,
-                self._made.append,
+                self._pack_done,
                 condemned,
                 config.parity,
             )
@@ -66,14 +67,19 @@ class Repack:
             for writer in self._writers.values():
                 writer.discard()
             raise
+        self._list()
+        return copied
+
+    def _pack_done(self, pack: PackRecord) -> None:
+        self._made.append(pack)
+        if fills_segment(self._made):
+            self._list()
+
+    def _list(self) -> None:
         write_segments(self._repository, self._made)
         for made in self._made:
             self._survey.add(made)
-        return copied
-
-    @property
-    def bytes_written(self) -> int:
-        return sum(pack.size for pack in self._made)
+        self._made = []
 
     def _copy(self, pack: PackUse) -> None:
         needed = self._holders.needed_in(pack.id)
