@@ -1,8 +1,9 @@
-"""scripts/quickstart against a stand-in for imbfs: what it says, and how it ends when things go wrong."""
+"""Scripts. quickstart against a stand-in for imbfs: what it says, and how it ends when things go wrong."""
 
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -155,3 +156,18 @@ def test_a_wrong_call_is_refused_before_anything_is_made(
     assert done.returncode == 2
     assert reason in done.stderr
     assert made(checkout) == []
+
+
+def test_a_script_is_run_by_the_python_that_has_the_packages(checkout: Path) -> None:
+    shutil.copy(SCRIPTS / "own_python.py", checkout / "scripts")
+    script = checkout / "scripts/some"
+    script.write_text("from own_python import use_own_python\nuse_own_python()\n")
+    # Without site, it has no packages.
+    command = [sys.executable, "-S", str(script), "an argument"]
+    missing = subprocess.run(command, capture_output=True, text=True)
+    assert missing.returncode == 1
+    assert "run scripts/setup" in missing.stderr
+    python = checkout / ".venv/bin/python"
+    python.write_text("#!/bin/sh\nprintf '%s|' \"$@\"\n")
+    python.chmod(0o755)
+    assert subprocess.check_output(command, text=True) == f"{script}|an argument|"
