@@ -32,7 +32,7 @@ __all__ = ["Monitor", "Plan", "PruneOptions", "PruneSummary", "prune"]
 #: they are rescued at the end then. Seconds.
 CLOCKS = 3600
 #: Packs to a note, so that on a full disk the reserve is large enough for one.
-CONDEMNED_AT_ONCE = 8192
+CONDEMNED_AT_ONCE = 1024
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from backup.storage import Storage
 
 KEY = "reserve"
 #: Bytes: for a lease, a note of `prune.CONDEMNED_AT_ONCE` packs, and some pages of the index.
-SIZE = 1 << 20
+SIZE = 256 << 10
 
 T = TypeVar("T")
 

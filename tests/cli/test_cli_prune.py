@@ -174,7 +174,7 @@ def test_on_a_disk_that_is_full_to_the_last_byte_forget_and_prune_free_space(
     freed = imbfs.run("--json", "prune", "--max-unused", "100").json()
     assert freed["packs_removed"] > 0
     assert freed["packs_removed"] == freed["packs_unused"]
-    assert (imbfs.repository / "reserve").stat().st_size == 1 << 20, "it is there for the next time"
+    assert (imbfs.repository / "reserve").stat().st_size == 256 << 10, "it is there for the next time"
     imbfs.run("check", "--read-data")
     imbfs.run("prune", "--max-unused", "0")
     imbfs.run("check", "--read-data")
