@@ -202,6 +202,35 @@ def test_of_two_copies_the_one_whose_bytes_have_changed_goes(opened: Opened) -> 
     require_sound(opened)
 
 
+def test_where_all_copies_are_damaged_each_of_them_stays(opened: Opened) -> None:
+    """Any of them may be the one that parity mends, or that reads well on another day."""
+    one, two = Writer(opened.repository), Writer(opened.repository)
+    data = noise(3, 300_000)
+    for writer in (one, two):
+        writer.store(data)
+    two.store(noise(4, 300_000))
+    two.finish()
+    snapshot_of(one, opened.repository, [])
+    snapshot_of(two, opened.repository, [])
+    for writer in (one, two):
+        writer.close()
+    snapshot(opened, data)
+    copies = [path for path in opened.files("packs") if path.stat().st_size > 300_000]
+    held = {path: path.read_bytes() for path in copies}
+    assert len(copies) == 2
+    for path, plain in held.items():
+        at = plain.index(data[150_000:150_100])
+        path.chmod(0o600)
+        path.write_bytes(plain[:at] + b"changed" + plain[at + 7 :])
+    opened.reopen()
+    run(opened)
+    assert all(path.exists() for path in copies)
+    for healed in copies:
+        for path in copies:
+            path.write_bytes(held[path] if path == healed else b"damaged")
+        assert opened.reopen().reader.read(opened.repository.name(data)) == data
+
+
 def test_unlisted_packs_that_a_killed_backup_left_go(opened: Opened) -> None:
     snapshot(opened, b"kept")
     writer = Writer(opened.repository)

@@ -60,7 +60,9 @@ class Need:
 
 
 class Holders:
-    """Which pack each needed object is counted in: of several copies, the one in the pack that stays."""
+    """Which pack each needed object is counted in: of several copies, the one in the pack that stays. Where
+    all of them are damaged, each counts.
+    """
 
     def __init__(self, survey: Survey, condemned: Container[PackId]) -> None:
         self._survey = survey
@@ -71,6 +73,8 @@ class Holders:
             packs = sorted(packs, key=self._preference)
         self._packs = packs
         self._position = {pack.id: position for position, pack in enumerate(packs)}
+        #: Of which no copy is sound: each counts, for what one has lost another, or its parity, may tell.
+        self._unsound: set[int] = set()
         twice = bytearray(len(survey.names))
         for position, pack in enumerate(packs):
             for number in pack.numbers:
@@ -93,6 +97,11 @@ class Holders:
                 if name not in damaged:
                     self._holder[number] = position
                     undecided[number] = 0
+        self._unsound = {number for number, left in enumerate(undecided) if left}
+
+    def _counts(self, number: int, position: int) -> bool:
+        """Whether a needed object is counted in the pack at this position, which holds it."""
+        return self._holder[number] == position or number in self._unsound
 
     def _preference(self, pack: Contents) -> tuple[bool, float, PackId]:
         used = sum(self._survey.used[number] for number in pack.numbers)
@@ -102,7 +111,7 @@ class Holders:
         return [self._use(position, pack, pack.id in young) for position, pack in enumerate(self._packs)]
 
     def _use(self, position: int, pack: Contents, young: bool) -> PackUse:
-        mine = [place for place, number in enumerate(pack.numbers) if self._holder[number] == position]
+        mine = [place for place, number in enumerate(pack.numbers) if self._counts(number, position)]
         return PackUse(
             id=pack.id,
             size=pack.size,
@@ -120,12 +129,12 @@ class Holders:
     def needed_in(self, pack: PackId) -> set[ObjectId]:
         """The objects that are counted in this pack."""
         position, names = self._position[pack], self._survey.names
-        return {names[number] for number in self._packs[position].numbers if self._holder[number] == position}
+        return {names[number] for number in self._packs[position].numbers if self._counts(number, position)}
 
     def rescued(self) -> set[PackId]:
         """Condemned packs that hold something needed which no other pack has."""
         return {
             pack.id
             for position, pack in enumerate(self._packs)
-            if pack.id in self._condemned and any(self._holder[number] == position for number in pack.numbers)
+            if pack.id in self._condemned and any(self._counts(number, position) for number in pack.numbers)
         }
