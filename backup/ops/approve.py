@@ -14,7 +14,7 @@ from backup.ops.backup import (
 )
 from backup.ops.diff import Line, Verdict, diff, metadata_of, verdict_of
 from backup.ops.guarding.keep import keep_immutable
-from backup.ops.parents import find_parent, is_of
+from backup.ops.parents import continues, find_parent
 from backup.ops.scan import scan
 from backup.ops.storing.monitor import Monitor
 from backup.repository import Repository
@@ -42,14 +42,14 @@ def backup_approved(
     saw, it is asked again, before there is a snapshot. Raises as `backup` and the judge do.
     """
     heard = _Heard(monitor)
-    sources = find_sources(repository, paths, options.host, heard, options.rules)
+    sources = find_sources(repository, paths, options, heard)
     parent = find_parent(repository, sources, options.host)
     if parent is None:
         if judge_first:
             everything = scan(repository, sources, None, options, heard)
             judge(diff(None, everything.spot, everything.read))
         return backup(repository, paths, options, heard.telling())
-    guarded = parent if is_of(parent, sources) else None
+    guarded = parent if continues(parent, sources) else None
     check_immutable(repository, options, sources, guarded, heard)
     seen = scan(repository, sources, parent, options, heard, read_files=True)
     before = find_spot(parent.root, [], repository.tree)

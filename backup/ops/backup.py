@@ -16,7 +16,7 @@ from backup.model.ids import ObjectId, SnapshotId
 from backup.model.text import to_name
 from backup.ops.guarding.alarms import NOTHING_IMMUTABLE, Alarm, Immutable
 from backup.ops.guarding.keep import check_places, keep_immutable
-from backup.ops.parents import find_parent, find_same, is_of
+from backup.ops.parents import continues, find_parent, find_same, is_of
 from backup.ops.storing.dry_writer import DryWriter, TreeKeeper
 from backup.ops.storing.intake import Intake
 from backup.ops.storing.lookahead import Lookahead
@@ -30,6 +30,7 @@ from backup.ops.storing.walk import Reading, Walk
 from backup.ops.why import Reasons
 from backup.repository import Repository, Writer
 from backup.snapshots.manifest import FORMAT, Body, Labels, Snapshot, Statistics
+from backup.snapshots.names import Names
 from backup.source.descent import Identity
 from backup.source.rules import NO_RULES, Rules
 from backup.source.seals import Seals
@@ -53,6 +54,8 @@ class BackupOptions:
     dry_run: bool = False
     skip_unchanged: bool = False
     rules: Rules = NO_RULES
+    #: A source at or below a named place goes on with its history where that lies elsewhere now.
+    names: Names = field(default_factory=dict)
     ignore_ctime: bool = False
     ignore_inode: bool = False
     accept_unmounted: bool = False
@@ -128,9 +131,9 @@ def _backup(
     started = clock()
     if options.limit_rate is not None:
         monitor = PacedMonitor(monitor, Pace(options.limit_rate))
-    sources = find_sources(repository, paths, options.host, monitor, options.rules)
+    sources = find_sources(repository, paths, options, monitor)
     parent = find_parent(repository, sources, options.host)
-    guarded = parent if parent is not None and is_of(parent, sources) else None
+    guarded = parent if parent is not None and continues(parent, sources) else None
     check_immutable(repository, options, sources, guarded, monitor)
     workers = worker_count(options.workers)
     seals = options.seals if options.seal and not options.dry_run else None
@@ -201,31 +204,32 @@ def _run(walk: Walk, writer: Writer | DryWriter, sources: Sources, parent: Snaps
 
 
 def find_sources(
-    repository: Repository, paths: list[bytes], host: str, monitor: Monitor, rules: Rules
+    repository: Repository, paths: list[bytes], options: BackupOptions, monitor: Monitor
 ) -> Sources:
     """What to back up. Raises `UsageError` for paths that cannot be, or `ImbfsError`."""
-    sources = _present_sources(repository, paths, host)
+    sources = _present_sources(repository, paths, options)
     _refuse_repository(repository, sources)
     for notice in sources.notices:
         monitor.notice(notice)
-    _tell_nested(repository, sources, rules, monitor)
+    _tell_nested(repository, sources, options.rules, monitor)
     for path in sources.missing:
         monitor.problem(path, "No such file or directory")
     return sources
 
 
-def _present_sources(repository: Repository, paths: list[bytes], host: str) -> Sources:
+def _present_sources(repository: Repository, paths: list[bytes], options: BackupOptions) -> Sources:
     """A path that is not there is carried over where the last backup was of it.
 
     Where none has it, it is a mistake: the rest is backed up as if it had not been named.
     """
-    sources = plan_sources(paths)
+    sources = plan_sources(paths, options.names)
     gone = [path for path in sources.paths if not os.path.lexists(path)]
-    if gone and (parent := find_parent(repository, sources, host)) is not None:
-        gone = [path for path in gone if path not in parent.paths]
+    if gone and (parent := find_parent(repository, sources, options.host)) is not None:
+        known = sources.paths if continues(parent, sources) else parent.paths
+        gone = [path for path in gone if path not in known]
     if not gone:
         return sources
-    rest = plan_sources(path for path in sources.paths if path not in gone)
+    rest = plan_sources((path for path in sources.paths if path not in gone), options.names)
     return rest._replace(missing=[*sources.missing, *gone], notices=sources.notices, nested=sources.nested)
 
 
@@ -377,4 +381,5 @@ def _body(
         statistics=statistics,
         config=msgspec.to_builtins(repository.config),
         rules=record(options.rules),
+        names={name: to_name(place) for name, place in sources.names.items()},
     )

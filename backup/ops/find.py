@@ -80,8 +80,8 @@ def find(
 
 
 def source_of(snapshot: Snapshot) -> tuple[str, tuple[bytes, ...]]:
-    """Snapshots of one source have the same host and paths."""
-    return snapshot.body.host, tuple(sorted(snapshot.paths))
+    """Snapshots of one source have the same host and paths, by names where they have one."""
+    return snapshot.body.host, tuple(sorted(snapshot.named_paths))
 
 
 def latest_of_sources(snapshots: Sequence[Snapshot]) -> dict[tuple[str, tuple[bytes, ...]], SnapshotId]:

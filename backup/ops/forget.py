@@ -57,8 +57,9 @@ def plan_by_policy(
 ) -> Plan:
     """Decides on the chosen snapshots. The last one of a source stays, unless `allow_last`."""
     snapshots, unreadable = _look(repository)
-    candidates = [_candidate(snapshot) for snapshot in snapshots if chosen(snapshot)]
-    others = [_candidate(snapshot) for snapshot in snapshots if not chosen(snapshot)]
+    known = _candidates(snapshots)
+    candidates = [known[snapshot.id] for snapshot in snapshots if chosen(snapshot)]
+    others = [known[snapshot.id] for snapshot in snapshots if not chosen(snapshot)]
     groups = decide_all(candidates, others, policy, by, allow_last)
     return Plan(groups, left_alone=unreadable)
 
@@ -75,6 +76,7 @@ def plan_by_name(
     Raises `NotFound`; `ImbfsError` where the last snapshot of a source is among them.
     """
     snapshots, unreadable = _look(repository)
+    known = _candidates(snapshots)
     named: dict[SnapshotId, Candidate] = {}
     gone: dict[SnapshotId, None] = {}
     without_manifest = [*unreadable, *sorted(repository.missing_snapshots())]
@@ -83,8 +85,8 @@ def plan_by_name(
             gone[found] = None
         else:
             snapshot = select(selector, [each for each in snapshots if chosen(each)])
-            named[snapshot.id] = _candidate(snapshot)
-    staying = [_candidate(snapshot) for snapshot in snapshots if snapshot.id not in named]
+            named[snapshot.id] = known[snapshot.id]
+    staying = [candidate for candidate in known.values() if candidate.id not in named]
     if not allow_last:
         _refuse_last(last_of_sources(named.values(), staying))
     groups = {
@@ -125,14 +127,19 @@ def _look(repository: Repository) -> tuple[list[Snapshot], list[SnapshotId]]:
     return snapshots, sorted(standing - readable)
 
 
-def _candidate(snapshot: Snapshot) -> Candidate:
-    return Candidate(
-        snapshot.id,
-        time_of(snapshot),
-        snapshot.body.host,
-        tuple(snapshot.paths),
-        tuple(snapshot.labels.tags),
-    )
+def _candidates(snapshots: Sequence[Snapshot]) -> dict[SnapshotId, Candidate]:
+    """Each with the paths where its source lies now: a source with a name may have moved."""
+    now = {(each.body.host, each.named_paths): tuple(each.paths) for each in snapshots}
+    return {
+        each.id: Candidate(
+            each.id,
+            time_of(each),
+            each.body.host,
+            now[each.body.host, each.named_paths],
+            tuple(each.labels.tags),
+        )
+        for each in snapshots
+    }
 
 
 def forget(repository: Repository, snapshots: Sequence[SnapshotId]) -> None:

@@ -47,7 +47,7 @@ def status(
     name = b"/".join(parts)
     before = find_spot(snapshot.root, parts, repository.tree)
     here = source_path(snapshot, parts)
-    sources = find_sources(repository, snapshot.paths, options.host, monitor, options.rules)
+    sources = find_sources(repository, snapshot.paths, options, monitor)
     if before is None and not os.path.lexists(here):
         raise NotFound(f"there is no {os.fsdecode(here)}, neither now nor in snapshot {snapshot.id[:12]}")
     if parts and not os.path.lexists(here):

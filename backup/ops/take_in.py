@@ -42,7 +42,7 @@ def take_in(
     writer = Writer(repository)
     try:
         # The slash: where it is a symlink, what that leads to.
-        sources = find_sources(repository, [directory + b"/"], options.host, monitor, options.rules)
+        sources = find_sources(repository, [directory + b"/"], options, monitor)
         named = sources if shown_as is None else sources._replace(top=shown_as, paths=[shown_as])
         parent = older(find_same(repository, named, options.host), started)
         reading = partial(Readers, settings=repository.config, workers=options.workers or 0)

@@ -11,6 +11,7 @@ from backup.repository import Repository
 from backup.snapshots.difference import Spot
 from backup.snapshots.directory import decode_entry
 from backup.snapshots.manifest import Snapshot
+from backup.snapshots.names import named
 from backup.snapshots.paths import find_spot
 
 
@@ -51,24 +52,26 @@ class _Search:
 
     def run(self, path: bytes) -> None:
         """Newest first, so that a file is followed back through its renames; each source by itself."""
-        here: dict[object, tuple[Snapshot, bytes]] = {}
-        versions: dict[tuple[object, ...], tuple[bytes, Snapshot, Spot, list[Snapshot]]] = {}
+        here: dict[object, tuple[Snapshot, bytes, bytes]] = {}
+        versions: dict[tuple[object, ...], tuple[bytes, bytes, Spot, list[Snapshot]]] = {}
         for snapshot in reversed(self._snapshots):
-            newer, wanted = here.get(source_of(snapshot), (None, path))
-            inner = _inner(snapshot, wanted)
+            newer, top, wanted = here.get(source_of(snapshot), (None, snapshot.top, path))
+            if newer is not None and _corresponds(snapshot, newer):
+                inner: bytes | None = wanted[len(newer.top) :].strip(b"/")
+            else:
+                top, inner = snapshot.top, _inner(snapshot, wanted)
             spot = None if inner is None else self._spot(snapshot, inner)
             if spot is None and self._follow and newer is not None and inner is not None:
                 inner = self._origin(snapshot, newer, inner)
                 spot = None if inner is None else self._spot(snapshot, inner)
             if spot is None or inner is None:
                 continue
-            whole = os.path.join(snapshot.top, inner)
-            here[source_of(snapshot)] = snapshot, whole
-            key = (whole, *identity_at(spot))
-            versions.setdefault(key, (inner, snapshot, spot, []))[3].append(snapshot)
-        for key, (inner, snapshot, spot, having) in reversed(versions.items()):
+            here[source_of(snapshot)] = snapshot, top, os.path.join(snapshot.top, inner)
+            key = (os.path.join(top, inner), *identity_at(spot))
+            versions.setdefault(key, (top, inner, spot, []))[3].append(snapshot)
+        for key, (top, inner, spot, having) in reversed(versions.items()):
             entry = decode_entry(*spot, None)
-            self.found[key] = Version(snapshot.top, inner, entry, tuple(reversed(having)))
+            self.found[key] = Version(top, inner, entry, tuple(reversed(having)))
 
     def _spot(self, snapshot: Snapshot, path: bytes) -> Spot | None:
         try:
@@ -90,6 +93,11 @@ class _Search:
             if line.origin is not None and (path == line.path or path.startswith(line.path + b"/")):
                 return line.origin + path[len(line.path) :]
         return None
+
+
+def _corresponds(snapshot: Snapshot, newer: Snapshot) -> bool:
+    """Whether the roots of two snapshots of one source show one directory, which may have moved meanwhile."""
+    return named(snapshot.top, snapshot.names) == named(newer.top, newer.names)
 
 
 def _inner(snapshot: Snapshot, path: bytes) -> bytes | None:

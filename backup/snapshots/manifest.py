@@ -13,6 +13,7 @@ from backup.model.errors import Damaged, ImbfsError
 from backup.model.ids import ID_SIZE, ObjectId, SnapshotId
 from backup.model.text import Name, to_bytes
 from backup.objects.hashing import NameOf
+from backup.snapshots.names import Names, named
 
 PREFIX = "snapshots"
 FORMAT = 1
@@ -54,7 +55,8 @@ class Body(msgspec.Struct, frozen=True):
     `time` is RFC 3339 with the zone of the machine; `started_ns` is when the walk began, by the
     same clock as the source's times; `top` is the source's directory that the root shows. `original` is
     the snapshot that this one was rewritten from; `config` a copy of config.json, for when that is lost;
-    `rules` say what stayed out. `content`: no source's snapshot, but a token of the content store.
+    `rules` say what stayed out. `names` are those of a profile for places that hold paths, with the profile
+    and its user before them. `content`: no source's snapshot, but a token of the content store.
     """
 
     format: int
@@ -72,6 +74,7 @@ class Body(msgspec.Struct, frozen=True):
     original: str | None = None
     config: dict[str, Any] = {}
     rules: ChosenBy = ChosenBy()
+    names: dict[str, Name] = {}
     content: bool = False
 
 
@@ -94,6 +97,16 @@ class Snapshot(msgspec.Struct, frozen=True):
     @property
     def paths(self) -> list[bytes]:
         return [to_bytes(path) for path in self.body.paths]
+
+    @property
+    def names(self) -> Names:
+        return {name: to_bytes(place) for name, place in self.body.names.items()}
+
+    @property
+    def named_paths(self) -> frozenset[bytes]:
+        """The paths, by names where they have one: the same wherever a named place lies."""
+        names = self.names
+        return frozenset(named(path, names) for path in self.paths)
 
     @property
     def root(self) -> ObjectId:

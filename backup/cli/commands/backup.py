@@ -130,6 +130,7 @@ def paths_of(context: Context, arguments: argparse.Namespace) -> list[bytes]:
 
 def options_of(context: Context, arguments: argparse.Namespace) -> "BackupOptions":
     """Raises `UsageError`; OSError where a file of patterns cannot be read."""
+    from backup.cli.profiles.naming import names_of
     from backup.ops.backup import BackupOptions
 
     for tag in arguments.tag:
@@ -149,6 +150,7 @@ def options_of(context: Context, arguments: argparse.Namespace) -> "BackupOption
         workers=arguments.workers,
         limit_rate=_rate(arguments.limit_rate),
         rules=rules_of(context, arguments),
+        names=names_of(context.profile),
         ignore_ctime=arguments.ignore_ctime,
         ignore_inode=arguments.ignore_inode,
         accept_unmounted=arguments.accept_unmounted,

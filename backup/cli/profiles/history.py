@@ -2,17 +2,22 @@
 
 import os
 from collections.abc import Container, Sequence
+from dataclasses import replace
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from backup.cli import exits
 from backup.cli.context import Context
 from backup.cli.output import count, size, tell
+from backup.cli.profiles.naming import names_of
 from backup.cli.profiles.profile import Profile, Rule, escaped
 from backup.cli.profiles.using import source_of
 from backup.model.ids import SHORT_ID
 
 if TYPE_CHECKING:
     from backup.repository import Repository
+    from backup.snapshots.manifest import Snapshot
+    from backup.snapshots.names import Names
     from backup.source.rules import Rules
 
 
@@ -67,8 +72,12 @@ def keep_latest_only(
 
     source = source_of(context, profile)
     older = repository.snapshots(source.made)[:-1]
-    rules = _rules(profile.rules, set(map(os.fsdecode, source.paths)))
-    found = rewrite(repository, older, rules, dry_run=dry_run)
+    names = names_of(profile)
+    found = []
+    for _, lying in groupby(older, lambda snapshot: (snapshot.top, snapshot.paths)):
+        there = list(lying)
+        rules = _rules(_as_it_lay(profile.rules, names, there[0]), {*map(os.fsdecode, there[0].paths)})
+        found += rewrite(repository, there, rules, dry_run=dry_run)
     done = [each for each in found if each.excluded and each.error is None]
     if not dry_run:
         forget(repository, [each.original for each in done])
@@ -86,6 +95,14 @@ def keep_latest_only(
         "bytes_removed": gone,
     }
     return exits.DAMAGE if failed else exits.DONE, summary
+
+
+def _as_it_lay(rules: Sequence[Rule], names: "Names", snapshot: "Snapshot") -> list[Rule]:
+    """The rules, about the paths that the snapshot's source had: one with a name may have moved since."""
+    from backup.snapshots.names import path_then
+
+    paths = (path_then(os.fsencode(rule.path), names, snapshot.names) for rule in rules)
+    return [replace(rule, path=os.fsdecode(path)) for rule, path in zip(rules, paths, strict=True)]
 
 
 def _rules(rules: Sequence[Rule], sources: Container[str]) -> "Rules":

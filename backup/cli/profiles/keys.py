@@ -88,6 +88,8 @@ _OWN: dict[str, dict[str, Key]] = {
     "backup": {"paths": Key("places")},
     "prune": {"every": Key("duration")},
     "check": {"every": Key("duration")},
+    #: The names are the user's.
+    "names": {},
     "rule": {
         "path": Key("path"),
         "exclude": Key("texts"),
@@ -104,4 +106,4 @@ _OWN: dict[str, dict[str, Key]] = {
     },
 }
 #: All tables; `rule` may be there more than once.
-ALL_TABLES = ("backup", "rule", "forget", "prune", "check", "hooks")
+ALL_TABLES = ("names", "backup", "rule", "forget", "prune", "check", "hooks")

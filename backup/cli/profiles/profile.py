@@ -42,6 +42,8 @@ class Profile:
 
     name: str
     repository: str | None = None
+    #: Absolute paths, each under what it is called.
+    names: Mapping[str, str] = field(default_factory=dict)
     paths: tuple[str, ...] = ()
     options: Mapping[str, Sequence[str]] = field(default_factory=dict)
     rules: tuple[Rule, ...] = ()

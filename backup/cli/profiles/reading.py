@@ -19,6 +19,7 @@ from backup.cli.profiles.keys import (
     rule_options,
 )
 from backup.cli.profiles.lines import Way, line_of
+from backup.cli.profiles.naming import NAME
 from backup.cli.profiles.profile import Hooks, Profile, Rule
 from backup.cli.profiles.values import (
     NotThat,
@@ -77,14 +78,16 @@ class _Reader:
     def __init__(self, text: str, context: Context) -> None:
         self._text = text
         self._context = context
+        self._names: dict[str, str] = {}
         self.problems: list[Problem] = []
 
     def profile(self, name: str, known: dict[str, Any]) -> Profile:
+        self._names = self._named(known.get("names", {}))
         own = self._values("", {key: value for key, value in known.items() if key not in ALL_TABLES}, ())
         tables = {
             table: self._table(known[table], table, (table,))
             for table in ALL_TABLES
-            if table != "rule" and table in known
+            if table not in ("names", "rule") and table in known
         }
         options = {table: _words(table, tables[table]) for table in TABLES if table in tables}
         backup = tables.get("backup", {})
@@ -93,6 +96,7 @@ class _Reader:
         profile = Profile(
             name=name,
             repository=own.get("repository"),
+            names=self._names,
             paths=tuple(backup.get("paths", ())),
             options=options,
             rules=tuple(self._rules(known.get("rule", []))),
@@ -111,6 +115,20 @@ class _Reader:
             return self._values(name, table, way)
         self._complain(way, f"{name} is a table: write [{name}], and its keys below it")
         return {}
+
+    def _named(self, table: object) -> dict[str, str]:
+        if not isinstance(table, dict):
+            self._complain(("names",), 'names is a table: write [names], and below it NAME = "/…"')
+            return {}
+        found = {}
+        for name, value in table.items():
+            try:
+                if not NAME.fullmatch(name):
+                    raise NotThat("a name has letters, digits and . _ -, with a letter or digit first")
+                found[name] = os.path.join(read_place(read_text(value), {}), "")
+            except NotThat as error:
+                self._complain(("names", name), f"names.{name}: {error}", error.value)
+        return found
 
     def _rules(self, rules: object) -> list[Rule]:
         if not isinstance(rules, list):
@@ -162,14 +180,14 @@ class _Reader:
             case "commands":
                 return read_commands(value)
             case "path":
-                return _absolute(read_place(read_text(value)))
+                return _absolute(read_place(read_text(value), self._names))
             case "place":
-                return read_place(read_text(value))
+                return read_place(read_text(value), self._names)
             case "places":
-                return [read_place(text) for text in read_texts(value)]
+                return [read_place(text, self._names) for text in read_texts(value)]
         texts = read_texts(value) if key.kind == "texts" else [read_text(value)]
         if name in PLACES:
-            texts = [read_place(text) for text in texts]
+            texts = [read_place(text, self._names) for text in texts]
         for text in texts:
             self._judge("backup" if table == "rule" else table, f"--{name}", text)
         return texts if key.kind == "texts" else texts[0]

@@ -12,6 +12,7 @@ from backup.cli.context import Context
 from backup.cli.metrics import run_command
 from backup.cli.profiles.file import load, profile_names
 from backup.cli.profiles.keys import parser_of
+from backup.cli.profiles.naming import expand_arguments, names_of
 from backup.cli.profiles.profile import Profile
 from backup.model.errors import ImbfsError, Stopped, UsageError
 
@@ -41,6 +42,7 @@ def run_with_profiles(
         # Snapshots that are named are forgotten, whatever the profile keeps.
         named = command == "forget" and arguments.snapshots
         own = parse(() if named else profile.words(command))
+        expand_arguments(command, own, profile.names)
         jobs.append((Context(own, profile), own))
     if len(jobs) == 1:
         return run_command(module, *jobs[0])
@@ -91,24 +93,29 @@ def arguments_of(profile: Profile, command: str) -> argparse.Namespace:
 
 
 class Source(NamedTuple):
-    """The host and the paths that a profile's snapshots have."""
+    """The host and the paths that a profile's snapshots have; `named`: by names where they have one."""
 
     host: str
     paths: frozenset[bytes]
+    named: frozenset[bytes]
 
     def made(self, snapshot: "Snapshot") -> bool:
-        return snapshot.body.host == self.host and self.paths == frozenset(snapshot.paths)
+        same = self.paths == frozenset(snapshot.paths) or self.named == snapshot.named_paths
+        return same and snapshot.body.host == self.host
 
 
 def source_of(context: Context, profile: Profile) -> Source:
     """Raises `UsageError`, OSError."""
     from backup.cli.commands.backup import paths_of
     from backup.ops.storing.sources import absolute
+    from backup.snapshots.names import named
 
     arguments = arguments_of(profile, "backup")
     paths = {absolute(path) for path in paths_of(context, arguments)}
     outer = [path for path in paths if not any(_inside(path, other) for other in paths)]
-    return Source(arguments.host or socket.gethostname(), frozenset(outer))
+    names = names_of(profile)
+    by_name = frozenset(named(path, names) for path in outer)
+    return Source(arguments.host or socket.gethostname(), frozenset(outer), by_name)
 
 
 def _inside(path: bytes, other: bytes) -> bool:

@@ -1,8 +1,11 @@
 """The values of a profile's keys, each of its kind."""
 
+import difflib
 import os
 import string
+from collections.abc import Mapping
 
+from backup.cli.profiles.naming import expand_name
 from backup.cli.profiles.profile import Command, History
 from backup.model.duration import Duration, parse_duration
 from backup.model.errors import UsageError
@@ -71,14 +74,21 @@ def read_commands(value: object) -> list[Command]:
     return found
 
 
-def read_place(text: str) -> str:
-    """A path with `~`, `$VAR` and `${VAR}` replaced; `$$` is a `$`."""
+def read_place(text: str, names: Mapping[str, str]) -> str:
+    """A path with `~`, `$VAR` and `${VAR}` replaced, and a name at its beginning; `$$` is a `$`."""
     try:
         found = os.path.expanduser(string.Template(text).substitute(os.environ))
     except KeyError as error:
         raise NotThat(f"{text!r}: the environment has no variable {error.args[0]}", text) from None
     except ValueError:
         raise NotThat(f"{text!r} has a lone $: write $$ for the character itself", text) from None
+    if (place := expand_name(found, names)) is not None:
+        return place
+    name, colon, _ = found.partition(":")
+    if colon and not os.path.isabs(found) and "/" not in name:
+        near = difflib.get_close_matches(name, names, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else "a path begins with / or ~/, a name is in [names]"
+        raise NotThat(f"{text!r}: [names] has no {name!r}: {hint}", text)
     if not os.path.isabs(found):
         raise NotThat(f"{text!r} is no absolute path: begin it with / or ~/", text)
     return found

@@ -4,7 +4,6 @@ import errno
 
 from backup.ops.storing.listing import Listing
 from backup.ops.storing.parent import ParentDirectory
-from backup.ops.storing.rows import number_of
 
 
 class NotMounted(OSError):
@@ -12,14 +11,14 @@ class NotMounted(OSError):
 
 
 def require_mounted(
-    path: bytes, before: int, now: int, top: bool, listing: Listing, parent: ParentDirectory
+    own: int, before: int, now: int, top: bool, listing: Listing, parent: ParentDirectory
 ) -> None:
     """Raises `NotMounted` for a mount point of the parent's that is none now, and has no name that it had.
 
-    `before` and `now` are the directory's volumes, each numbered after its mount point; the top may lie
-    below its own.
+    `before` and `now` are the directory's volumes, each numbered after its mount point; `own` is that of a
+    file system mounted on the directory itself. The top may lie below its mount point.
     """
-    if before == now or not (top or before == number_of(path)):
+    if before == now or not (top or before == own):
         return
     names = parent.names()
     if names and not set(names) & set(listing.names):

@@ -68,7 +68,8 @@ class Opener:
             if choice is not None:
                 listing = listing.only(choice)
             if parent is not None and above is not None and not self._accept_unmounted:
-                require_mounted(path, above.volume(at.position), volume, up is None, whole, parent)
+                own = self._volumes.own_number(path)
+                require_mounted(own, above.volume(at.position), volume, up is None, whole, parent)
             listing = self._locks.apply(path, listing, parent)
         frame = Frame(
             at.name,

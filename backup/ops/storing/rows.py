@@ -15,22 +15,31 @@ MAX_EXTRA = 32 << 20
 class Volumes:
     """Numbers for the file systems of a walk: the same from run to run, unlike `st_dev`.
 
-    A file system is numbered after its mount point: the path at which the walk first met it.
+    A file system is numbered after its mount point: the path at which the walk first met it. What lies below
+    `top` is numbered as seen from there, so that its numbers stay where all of it moves.
     """
 
     def __init__(self) -> None:
+        self.top: bytes | None = None
         self._numbers: dict[int, int] = {}
         self._taken: set[int] = set()
 
     def number(self, device: int, path: bytes) -> int:
         number = self._numbers.get(device)
         if number is None:
-            number = number_of(path)
+            number = self.own_number(path)
             while number in self._taken:
                 number = (number + 1) & 0xFFFFFFFF
             self._taken.add(number)
             self._numbers[device] = number
         return number
+
+    def own_number(self, path: bytes) -> int:
+        """The number of a file system whose mount point is this path."""
+        if self.top is not None and path != self.top:
+            above = self.top.rstrip(b"/") + b"/"
+            path = path.removeprefix(above)
+        return number_of(path)
 
 
 def number_of(path: bytes) -> int:

@@ -3,9 +3,11 @@
 import os
 import stat
 from collections.abc import Iterable
+from types import MappingProxyType
 from typing import NamedTuple
 
 from backup.model.errors import ImbfsError, UsageError
+from backup.snapshots.names import Names, names_used
 
 #: Nested paths that are named one by one: a list made by find(1) has many.
 MAX_TOLD = 10
@@ -18,7 +20,7 @@ class Sources(NamedTuple):
     """`paths` are absolute, sorted, none inside another. `choice` is None where all of `top` is taken.
 
     `missing` are paths inside another one that are not there: the walk would not miss them. `nested`
-    are those that are there.
+    are those that are there. `names` are those of places that hold any of the paths.
     """
 
     top: bytes
@@ -27,6 +29,7 @@ class Sources(NamedTuple):
     notices: list[str]
     missing: list[bytes]
     nested: list[bytes]
+    names: Names = MappingProxyType({})
 
 
 def absolute(path: bytes) -> bytes:
@@ -42,7 +45,7 @@ def absolute(path: bytes) -> bytes:
     return os.path.join(os.path.realpath(head or b"."), tail)
 
 
-def plan_sources(paths: Iterable[bytes]) -> Sources:
+def plan_sources(paths: Iterable[bytes], names: Names | None = None) -> Sources:
     """Takes each path once: what lies inside another is part of that. Raises `UsageError`, `ImbfsError`."""
     # In this order, what lies inside a path follows it at once.
     wanted = sorted({absolute(path) for path in paths}, key=lambda path: path + b"/")
@@ -61,6 +64,7 @@ def plan_sources(paths: Iterable[bytes]) -> Sources:
         else:
             nested.append(path)
     kept.sort()
+    used = names_used(kept, names or {})
     notices = [f"{os.fsdecode(path)} is part of another path: backed up once" for path in nested[:MAX_TOLD]]
     if len(nested) > MAX_TOLD:
         notices.append(f"so are {len(nested) - MAX_TOLD} more")
@@ -71,9 +75,9 @@ def plan_sources(paths: Iterable[bytes]) -> Sources:
         if os.path.islink(path) and os.path.isdir(path)
     ]
     if len(kept) == 1 and (_is_directory(kept[0]) or not os.path.lexists(kept[0])):
-        return Sources(kept[0], kept, None, notices, missing, nested)
+        return Sources(kept[0], kept, None, notices, missing, nested, used)
     top = os.path.commonpath([os.path.dirname(path) for path in kept])
-    return Sources(top, kept, _choice(top, kept), notices, missing, nested)
+    return Sources(top, kept, _choice(top, kept), notices, missing, nested, used)
 
 
 def narrow(sources: Sources, path: bytes) -> Sources:

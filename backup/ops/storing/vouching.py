@@ -73,6 +73,7 @@ class Voucher:
         self._entries = Entries(
             heard, self._directories, comparison, moves, self._counts, heard, hidden=lambda path: False
         )
+        self._entries.volumes.top = sources.top
         self._opener = Opener(
             sources.paths,
             read_tree,

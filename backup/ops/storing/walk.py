@@ -108,6 +108,7 @@ class Walk:
 
         Raises OSError where the top directory cannot be read.
         """
+        self._entries.volumes.top = sources.top
         self._opener = Opener(
             sources.paths,
             self._read_tree,
