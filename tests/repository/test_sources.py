@@ -35,7 +35,7 @@ def chosen(choice: Choice | None, above: bytes = b"") -> list[bytes]:
 
 
 def test_one_directory_is_shown_from_itself_and_taken_whole(top: bytes) -> None:
-    assert plan(top, "a") == (top + b"/a", [top + b"/a"], None, [], [], [])
+    assert plan(top, "a") == (top + b"/a", [top + b"/a"], None, [], [], [], {})
 
 
 def test_one_file_is_shown_in_its_directory(top: bytes) -> None:

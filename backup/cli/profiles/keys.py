@@ -3,7 +3,7 @@
 import argparse
 from functools import cache
 from importlib import import_module
-from typing import Literal, NamedTuple, NoReturn
+from typing import Any, Literal, NamedTuple, NoReturn
 
 from backup.cli.rules import add_rules
 
@@ -107,3 +107,17 @@ _OWN: dict[str, dict[str, Key]] = {
 }
 #: All tables; `rule` may be there more than once.
 ALL_TABLES = ("names", "backup", "rule", "forget", "prune", "check", "hooks")
+
+
+def words_of(table: str, values: dict[str, Any], only: frozenset[str] | None = None) -> list[str]:
+    """The command's options. Of patterns, the last one that fits decides: `include` comes last."""
+    words = []
+    for name, value in sorted(values.items(), key=lambda item: item[0] == "include"):
+        option = keys_of(table)[name].option
+        if option is None or (only is not None and option not in only):
+            continue
+        if value is True:
+            words.append(option)
+        elif value is not False:
+            words += [f"{option}={text}" for text in (value if isinstance(value, list) else [value])]
+    return words

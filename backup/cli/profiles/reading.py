@@ -17,6 +17,7 @@ from backup.cli.profiles.keys import (
     keys_of,
     parser_of,
     rule_options,
+    words_of,
 )
 from backup.cli.profiles.lines import Way, line_of
 from backup.cli.profiles.naming import NAME
@@ -89,10 +90,10 @@ class _Reader:
             for table in ALL_TABLES
             if table not in ("names", "rule") and table in known
         }
-        options = {table: _words(table, tables[table]) for table in TABLES if table in tables}
+        options = {table: words_of(table, tables[table]) for table in TABLES if table in tables}
         backup = tables.get("backup", {})
-        options["run"] = _words("", own)
-        options["why"] = _words("backup", backup, only=rule_options())
+        options["run"] = words_of("", own)
+        options["why"] = words_of("backup", backup, only=rule_options())
         profile = Profile(
             name=name,
             repository=own.get("repository"),
@@ -226,20 +227,6 @@ def _absolute(path: str) -> str:
 
 def _inside(path: str, source: str) -> bool:
     return path == source or path.startswith(source.rstrip("/") + "/")
-
-
-def _words(table: str, values: dict[str, Any], only: frozenset[str] | None = None) -> list[str]:
-    """The command's options. Of patterns, the last one that fits decides: `include` comes last."""
-    words = []
-    for name, value in sorted(values.items(), key=lambda item: item[0] == "include"):
-        option = keys_of(table)[name].option
-        if option is None or (only is not None and option not in only):
-            continue
-        if value is True:
-            words.append(option)
-        elif value is not False:
-            words += [f"{option}={text}" for text in (value if isinstance(value, list) else [value])]
-    return words
 
 
 def _nearest(table: str, name: str) -> str:
