@@ -27,6 +27,11 @@ class RepairResult:
     plan: Plan
     gone: set[ObjectId]
 
+    @property
+    def whole(self) -> bool:
+        """Whether nothing is missing, and no snapshot lost."""
+        return not (self.plan.missing or self.gone or self.plan.vanished or self.plan.lost)
+
 
 def repair(
     path: Path,
@@ -36,11 +41,13 @@ def repair(
     *,
     other: Repository | None = None,
     sources: Iterable[bytes] = (),
+    discard: bool = False,
     dry_run: bool = False,
 ) -> RepairResult:
     """Repairs the repository at `path`; `cache` is the user's cache directory.
 
-    Nothing is deleted but segments that new ones stand for. Raises `NoRepository`; `Damaged` where the
+    Nothing is deleted but segments that new ones stand for; and with `discard`, where all is whole, what
+    earlier repairs moved aside. Raises `NoRepository`; `Damaged` where the
     settings are lost; `CannotStore`; `ImbfsError` where `other` has another hash.
     """
     config, wrong = find_config(path)
@@ -56,11 +63,25 @@ def repair(
             repository.lookup.examine(repository.name)
             plan = make_plan(repository, other, sources, monitor)
             plan.config = wrong
+            result = RepairResult(plan, set())
+            if discard and result.whole:
+                plan.discarded = list(repository.storage.list(QUARANTINE))
             if dry_run:
-                return RepairResult(plan, set())
+                return result
             if wrong:
                 _put_config(repository)
-            return RepairResult(plan, carry_out(repository, plan, monitor))
+            return _carried_out(repository, plan, monitor)
+
+
+def _carried_out(repository: Repository, plan: Plan, monitor: Monitor) -> RepairResult:
+    result = RepairResult(plan, carry_out(repository, plan, monitor))
+    if not result.whole:
+        plan.discarded = []
+    with storing():
+        for key, _ in plan.discarded:
+            with suppress(FileNotFoundError):
+                repository.storage.delete(key)
+    return result
 
 
 @contextmanager

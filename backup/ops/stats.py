@@ -9,6 +9,7 @@ from backup.objects.pack import Place
 from backup.ops.measuring.amounts import Amount, Divided, by_references, divide, total
 from backup.ops.measuring.reach import Reach
 from backup.repository import Repository
+from backup.repository.layout import QUARANTINE
 from backup.snapshots.manifest import Snapshot
 
 #: Objects that are looked up at once.
@@ -21,7 +22,7 @@ class Stats:
 
     `missing` counts objects that are reached and have no place; `damaged` trees that cannot be read, and
     with them all below is not counted. `contents` is what only the content store reaches, `unreachable` what
-    nothing does.
+    nothing does. `quarantined` are files that repairs moved aside.
     """
 
     snapshots: list[Snapshot]
@@ -39,6 +40,8 @@ class Stats:
     segments: int
     segments_size: int
     index_size: int
+    quarantined: int
+    quarantined_size: int
     references: dict[int, Amount] = field(default_factory=dict)
 
     @property
@@ -65,6 +68,7 @@ def stats(repository: Repository) -> Stats:
         if place.pack in packs:
             count.add(name, place)
     segments = [size for _, size in repository.storage.list("index")]
+    quarantined = [size for _, size in repository.storage.list(QUARANTINE)]
     return Stats(
         snapshots=snapshots,
         divided=divide(len(snapshots), count.by_set),
@@ -80,6 +84,8 @@ def stats(repository: Repository) -> Stats:
         segments=len(segments),
         segments_size=sum(segments),
         index_size=repository.index.status().bytes,
+        quarantined=len(quarantined),
+        quarantined_size=sum(quarantined),
         references=by_references(count.by_set),
     )
 

@@ -107,6 +107,7 @@ class LocalStorage:
     def delete(self, key: str, *, durable: bool = True) -> None:
         with self._lock:
             self._open.pop(key, None)
+        refuse_links(self.root, (self.root / key).parent)
         (self.root / key).unlink()
         if durable:
             sync_directory((self.root / key).parent)
@@ -229,7 +230,7 @@ def refuse_links(root: Path, path: Path) -> None:
     go where the link leads."""
     while path != root:
         if path.is_symlink():
-            raise OSError(errno.ELOOP, f"{path} is a link, and nothing is written through it")
+            raise OSError(errno.ELOOP, f"{path} is a link, and nothing is written or deleted through it")
         path = path.parent
 
 

@@ -10,6 +10,7 @@ import pytest
 from backup.model.errors import Damaged, ImbfsError
 from backup.model.ids import ObjectId
 from backup.objects.block import HEADER_SIZE
+from backup.objects.hashing import HashName
 from backup.ops.check import check
 from backup.ops.repair import RepairResult, repair
 from backup.repository import Repository
@@ -369,3 +370,73 @@ def test_packs_of_a_lost_segment_are_listed_anew(saved: Opened) -> None:
     assert repaired(saved).plan.unlisted
     assert damage(saved) == set()
     assert repaired(saved).plan.empty
+
+
+def quarantined(saved: Opened) -> set[str]:
+    return {path.name for path in saved.files("quarantine")}
+
+
+def test_what_earlier_repairs_moved_aside_is_deleted_when_asked_and_all_is_whole(saved: Opened) -> None:
+    pack = pack_with(saved, FILES["sub/small"])
+    flip(pack, FILES["sub/small"])
+    # What this very repair moves aside stays.
+    assert repaired(saved, discard=True).plan.discarded == []
+    assert quarantined(saved) == {pack.name}
+    (planned,) = repaired(saved, discard=True, dry_run=True).plan.discarded
+    assert quarantined(saved) == {pack.name}
+    assert repaired(saved).plan.discarded == []
+    assert repaired(saved, discard=True).plan.discarded == [planned]
+    assert quarantined(saved) == set()
+    assert damage(saved) == set()
+
+
+def test_while_something_is_missing_nothing_that_was_moved_aside_is_deleted(
+    saved: Opened, source: Path
+) -> None:
+    pack = pack_with(saved, FILES["sub/small"])
+    flip(pack, FILES["sub/small"])
+    shutil.rmtree(source)
+    assert not repaired(saved).whole
+    assert not repaired(saved, discard=True).whole
+    assert quarantined(saved) == {pack.name}
+
+
+def test_nothing_is_deleted_through_a_link_in_the_place_of_the_quarantine(
+    saved: Opened, tmp_path: Path
+) -> None:
+    (tmp_path / "mine").write_bytes(b"mine")
+    (saved.path / "quarantine").symlink_to(tmp_path)
+    with pytest.raises(ImbfsError):
+        repaired(saved, discard=True)
+    assert (tmp_path / "mine").exists()
+
+
+@pytest.mark.parametrize("hash_name", ["blake3", "sha256"])
+@pytest.mark.parametrize("lost", [["snapshots"], ["snapshots", "index"]])
+def test_without_config_and_snapshots_the_names_of_files_tell_the_hash(
+    tmp_path: Path, source: Path, hash_name: HashName, lost: list[str]
+) -> None:
+    opened = make(tmp_path, hash_name)
+    back_up(opened.repository, source)
+    opened.close()
+    stored = {path.name for path in opened.files("packs")}
+    for path in [opened.path / "config.json", *(path for part in lost for path in opened.files(part))]:
+        path.unlink()
+    (opened.path / "index.lmdb").unlink()
+    planned = repaired(opened, dry_run=True).plan.config
+    assert hash_name in planned
+    assert repaired(opened).plan.config == planned
+    assert {path.name for path in opened.files("packs")} == stored
+    result = back_up(opened.open(), source)
+    assert opened.repository.config.hash == hash_name
+    assert result.statistics.bytes_added == 0
+    opened.close()
+    assert damage(opened) == set()
+
+
+def test_where_nothing_tells_the_settings_repair_says_so(tmp_path: Path) -> None:
+    opened = make(tmp_path)
+    opened.close()
+    (opened.path / "config.json").unlink()
+    with pytest.raises(Damaged, match="imbfs init"):
+        repaired(opened)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from backup.cli import exits
 from backup.cli.commands.check import MAX_PATHS
 from backup.cli.context import Context
-from backup.cli.output import count, printable, show, show_json
+from backup.cli.output import count, printable, show, show_json, size
 from backup.library.environment import cache_directory
 from backup.model.ids import SHORT_ID
 from backup.model.text import to_name
@@ -25,6 +25,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "sources", nargs="*", metavar="SOURCE", help="directory that may have the files of a snapshot as well"
     )
     parser.add_argument("--dry-run", action="store_true", help="tell what would be done, and do nothing")
+    parser.add_argument(
+        "--discard", action="store_true",
+        help="delete what earlier repairs moved to quarantine/, unless something stays missing",
+    )  # fmt: skip
     parser.add_argument(
         "--from", dest="other", metavar="REPO", help="take missing objects from this repository, too"
     )
@@ -46,18 +50,15 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
         monitor = stack.enter_context(step_progress(context))
         result = repair(
             context.repository_path, cache_directory(), context.warn, monitor,
-            other=other, sources=sources, dry_run=arguments.dry_run,
+            other=other, sources=sources, discard=arguments.discard, dry_run=arguments.dry_run,
         )  # fmt: skip
     if context.json:
         show_json(_summary(result, arguments.dry_run))
     else:
         _show(result, arguments.dry_run, None if context.verbose else MAX_PATHS)
-    lost = result.plan.missing or result.gone or result.plan.vanished or _lost(result.plan)
-    return exits.DAMAGE if lost else exits.DONE
-
-
-def _lost(plan: "Plan") -> "list[ManifestRepair]":
-    return [manifest for manifest in plan.manifests if manifest.id is None]
+    if arguments.discard and not result.whole:
+        context.warn("quarantine/ is kept, because something is missing: what was moved aside may still help")
+    return exits.DONE if result.whole else exits.DAMAGE
 
 
 def _summary(result: "RepairResult", dry_run: bool) -> dict[str, Any]:
@@ -81,7 +82,7 @@ def _summary(result: "RepairResult", dry_run: bool) -> dict[str, Any]:
         "segments": [segment.hex() for segment, _ in plan.segments],
         "snapshots_restored": [manifest.id for manifest in plan.manifests if manifest.id],
         "snapshots_lost": [
-            *(manifest.key.rpartition("/")[2] for manifest in _lost(plan)),
+            *(manifest.key.rpartition("/")[2] for manifest in plan.lost),
             *plan.vanished,
         ],
         "healed": [
@@ -89,6 +90,7 @@ def _summary(result: "RepairResult", dry_run: bool) -> dict[str, Any]:
             for name, remedy in sorted(plan.remedies.items())
             if name not in result.gone
         ],
+        "discarded": {"files": len(plan.discarded), "bytes": sum(size for _, size in plan.discarded)},
         "missing": sorted(name.hex() for name in plan.missing | result.gone),
         "reaches": [{"snapshot": name, "path": to_name(path)} for name, path in plan.reaches],
     }
@@ -113,12 +115,12 @@ def _show(result: "RepairResult", dry_run: bool, most: int | None) -> None:
     elif plan.empty:
         show("nothing to repair")
     elif not dry_run:
-        show("repaired, but for the snapshots named above" if _lost(plan) or plan.vanished else "repaired")
+        show("repaired, but for the snapshots named above" if plan.lost or plan.vanished else "repaired")
 
 
 def _lines(plan: "Plan") -> Iterator[str]:
     if plan.config:
-        yield f"{plan.config}: made anew from the snapshots"
+        yield plan.config
     for name in plan.mended:
         yield f"pack {name.hex()[:SHORT_ID]}: mended from its parity"
     if plan.parity:
@@ -135,6 +137,9 @@ def _lines(plan: "Plan") -> Iterator[str]:
         yield f"snapshot {snapshot[:SHORT_ID]} is lost: its manifest has vanished"
     for healed, remedy in sorted(plan.remedies.items()):
         yield f"object {healed.hex()[:SHORT_ID]}: healed from {printable(os.fsencode(remedy.origin))}"
+    if plan.discarded:
+        taken = size(sum(each for _, each in plan.discarded))
+        yield f"{count(len(plan.discarded), 'file')} in quarantine/, {taken}: deleted for good"
 
 
 def _manifest_line(manifest: "ManifestRepair") -> str:

@@ -123,6 +123,7 @@ def _show_totals(found: "Stats") -> None:
         "packs": f"{found.packs:,}, {size(found.packs_size)}",
         "segments": f"{found.segments:,}, {size(found.segments_size)}",
         "index": size(found.index_size),
+        **({"quarantine": _quarantine(found)} if found.quarantined else {}),
     }
     for name, text in lines.items():
         show(f"{name:>12}  {text}")
@@ -130,6 +131,11 @@ def _show_totals(found: "Stats") -> None:
 
 def _ratio(before: float, after: float) -> str:
     return f" ({before / after:.1f} to 1)" if before and after else ""
+
+
+def _quarantine(found: "Stats") -> str:
+    taken = f"{count(found.quarantined, 'file')}, {size(found.quarantined_size)}"
+    return f"{taken} (`imbfs repair --discard` deletes them)"
 
 
 def _amount(amount: "Amount") -> str:
@@ -193,6 +199,7 @@ def _record(found: "Stats", chosen: set[SnapshotId] | None) -> dict[str, Any]:
             "packs": {"number": found.packs, "bytes": found.packs_size},
             "segments": {"number": found.segments, "bytes": found.segments_size},
             "index": {"bytes": found.index_size},
+            "quarantine": {"number": found.quarantined, "bytes": found.quarantined_size},
             "missing": found.missing,
             "damaged": found.damaged,
         },

@@ -30,7 +30,7 @@ def find_leftovers(repository: Repository) -> Iterator[str]:
         yield f"not written by imbfs, and left alone: {', '.join(unknown[:MAX_NAMED])}{more}"
     for place, text in (
         (repository.storage.staging, "left by commands that were killed, or being written by others"),
-        (QUARANTINE, "moved aside by a repair: delete them when you need them no more"),
+        (QUARANTINE, "moved aside by a repair: `imbfs repair --discard` deletes them"),
     ):
         sizes = [size for _, size in repository.storage.list(place)]
         if sizes:

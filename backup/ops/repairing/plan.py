@@ -49,7 +49,7 @@ class Plan:
     """`mended`: packs that their parity makes whole; `parity`: those that lack it, with their sizes in bytes.
     `unlisted`: sound packs that no sound segment lists. `segments`: damaged ones, with what is wrong.
     `vanished`: snapshots without their manifest. `missing`: objects that stay so; `reaches`: who needs them,
-    snapshots and paths.
+    snapshots and paths. `discarded`: files in quarantine/ that are deleted, with their sizes in bytes.
     """
 
     config: str = ""
@@ -63,6 +63,12 @@ class Plan:
     remedies: dict[ObjectId, Remedy] = field(default_factory=dict)
     missing: set[ObjectId] = field(default_factory=set)
     reaches: list[tuple[SnapshotId, bytes]] = field(default_factory=list)
+    discarded: list[tuple[str, int]] = field(default_factory=list)
+
+    @property
+    def lost(self) -> list[ManifestRepair]:
+        """Snapshots of which nothing can be made."""
+        return [manifest for manifest in self.manifests if manifest.id is None]
 
     @property
     def broken(self) -> set[PackId]:
