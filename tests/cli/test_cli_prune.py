@@ -3,17 +3,21 @@
 import errno
 import os
 import re
+import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from tests.support.check import BUSY, DAMAGED, FAILED, assert_clear_error
+from tests.support.check import BUSY, DAMAGED, DONE, FAILED, assert_clear_error
+from tests.support.contents import contents, reachable_objects, stored_objects
 from tests.support.damage import DAMAGES, files_of
 from tests.support.faulty_fs import FaultyFs
 from tests.support.imbfs import Imbfs
+from tests.support.in_process import InProcess
 from tests.support.steps import Fault
 
 
@@ -113,6 +117,29 @@ def test_where_another_prune_runs_it_says_who_and_ends(grown: Imbfs) -> None:
     assert_clear_error(result, BUSY, "another prune is running", f"process {os.getpid()} on ")
     assert packs(grown) == before
     grown.run("prune")
+
+
+def test_of_two_prunes_begun_at_once_each_completes_or_gives_way_and_nothing_is_lost(
+    grown: Imbfs, tmp_path: Path
+) -> None:
+    """Two processes, a little further apart in each round."""
+    kept = tmp_path / "kept"
+    shutil.copytree(grown.repository, kept)
+    looking = InProcess(grown.repository, tmp_path / "looking")
+    held = contents(grown.repository, looking.cache)
+    for number in range(6):
+        shutil.rmtree(grown.repository)
+        shutil.copytree(kept, grown.repository)
+        with grown.start("prune", "--max-unused", "0") as one:
+            time.sleep(number * 0.05)
+            with grown.start("prune", "--max-unused", "0") as other:
+                results = [one.result(), other.result()]
+        assert {result.code for result in results} <= {DONE, BUSY}, results
+        looking.run("check", "--read-data")
+        assert contents(grown.repository, looking.cache) == held
+        looking.run("prune", "--max-unused", "0")
+        needed = reachable_objects(grown.repository, looking.cache)
+        assert stored_objects(grown.repository, looking.cache) == needed
 
 
 @pytest.mark.parametrize("kind", ["manifest", "pack"])
