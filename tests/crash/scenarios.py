@@ -97,6 +97,9 @@ def damaged(imbfs: InProcess, source: Path) -> None:
 
 SCENARIOS = {
     "backup": Scenario(changed_since, lambda imbfs, source: ["backup", "--workers", "0", source]),
+    "backup-with-workers": Scenario(
+        changed_since, lambda imbfs, source: ["backup", "--workers", "2", source]
+    ),
     "first-backup": Scenario(empty, lambda imbfs, source: ["backup", "--workers", "0", source]),
     "backup-after-a-kill": Scenario(
         killed_before, lambda imbfs, source: ["backup", "--workers", "0", source]

@@ -30,7 +30,9 @@ FAULTS = {
 #: Operations that are made to fail in each case; with IMBFS_THOROUGH in the environment, all of them.
 MOST = 1 << 30 if "IMBFS_THOROUGH" in os.environ else 3
 #: The others write as one of these does.
-COMMANDS = [name for name in PRESENT if name not in ("first-backup", "backup-after-a-kill")]
+COMMANDS = [
+    name for name in PRESENT if name not in ("first-backup", "backup-after-a-kill", "backup-with-workers")
+]
 
 
 class Case(NamedTuple):
