@@ -57,7 +57,7 @@ def row(table: str, step: str) -> list[str]:
 
 @pytest.fixture
 def own_mark(mark: str, tmp_path: Path) -> str:
-    return f"{mark}-{tmp_path.name}"
+    return f"{mark}/{tmp_path.name}"
 
 
 def test_bench_mount_prints_what_each_step_took_and_cost(tmp_path: Path, own_mark: str) -> None:

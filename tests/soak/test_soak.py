@@ -11,7 +11,7 @@ from tests.soak.soak import Soak
 @pytest.mark.parametrize("seed", [1])
 def test_nothing_is_lost_when_everything_happens_at_once(tmp_path: Path, mark: str, seed: int) -> None:
     actions = itertools.count()
-    soak = Soak(tmp_path, seed, f"{mark}-soak")
+    soak = Soak(tmp_path, seed, mark)
     # A backup may be done before its kill.
     soak.run(lambda: next(actions) < 40 or not soak.counts["backups killed"])
     assert soak.failures == [], soak.failures[0]

@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import functools
+import itertools
 import json
 import os
 import re
@@ -19,6 +20,7 @@ from typing import Any, NamedTuple
 ROOT = Path(__file__).resolve().parent.parent.parent
 #: Marks in the environment every process that the tests start, and what those start in turn.
 MARK = "IMBFS_TEST_RUN"
+_numbers = itertools.count()
 #: An ordinary user for tests that root runs: "nobody" on all distributions that have one.
 ORDINARY_USER = 65534
 #: Longer than any command of the tests takes; what takes longer hangs.
@@ -87,7 +89,8 @@ class Imbfs:
     def __init__(self, directory: Path, mark: str) -> None:
         self.directory = directory
         self.repository = directory / "repository"
-        self.mark = mark
+        #: Tells its processes from those of others in the same run.
+        self.mark = f"{mark}/{next(_numbers)}"
 
     def run(
         self,
@@ -247,12 +250,13 @@ def mounts_below(directory: Path) -> list[Path]:
 
 
 def processes_marked(mark: str) -> dict[int, str]:
-    """Process id and command line of every process that carries the mark of these tests."""
-    wanted = f"{MARK}={mark}".encode()
+    """Process id and command line of every process that carries this mark, or one below it."""
+    wanted = f"{MARK}={mark}/".encode()
     found = {}
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            if wanted in (process / "environ").read_bytes().split(b"\0"):
+            marks = (process / "environ").read_bytes().split(b"\0")
+            if any((text + b"/").startswith(wanted) for text in marks):
                 found[int(process.name)] = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
     return found
 
