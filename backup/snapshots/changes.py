@@ -17,13 +17,17 @@ Read = Callable[[ObjectId], Buffer]
 
 
 class Line(msgspec.Struct, omit_defaults=True):
-    """One change. `origin` (`from` in JSON) is the path before, of what was renamed."""
+    """One change. `origin` (`from` in JSON) is the path before, of what was renamed.
+
+    `unknown` is what a list that was made anew from an increment's files does not tell.
+    """
 
     change: str
     path: Name
     origin: Name | None = msgspec.field(default=None, name="from")
     before: dict[str, Any] | None = None
     after: dict[str, Any] | None = None
+    unknown: list[str] | None = None
 
 
 def changes_of(root: Change, read: Read) -> bytes:
@@ -50,8 +54,8 @@ def change_lines(root: Change, read: Read) -> Iterator[Line]:
             change=("damaged" if path in damaged else _word(difference) if origin is None else "renamed"),
             path=to_name(path or b"."),
             origin=None if origin is None else to_name(origin),
-            before=None if before is None else _record(decode_entry(*before, None)),
-            after=None if after is None else _record(decode_entry(*after, None)),
+            before=None if before is None else record_of(decode_entry(*before, None)),
+            after=None if after is None else record_of(decode_entry(*after, None)),
         )
 
 
@@ -154,7 +158,8 @@ def _word(difference: Difference) -> str:
     return "content" if Difference.CONTENT in difference else "metadata"
 
 
-def _record(entry: Entry) -> dict[str, Any]:
+def record_of(entry: Entry) -> dict[str, Any]:
+    """What a line tells of a name, before or after; `size` in bytes."""
     return {
         "kind": entry.kind,
         "mode": entry.mode & 0o7777,

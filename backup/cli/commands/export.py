@@ -19,11 +19,18 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("source", metavar="SNAPSHOT[:PATH]", help="a snapshot, and a path in it; or A..B")
+    parser.add_argument(
+        "source", metavar="SNAPSHOT[:PATH]", nargs="?", help="a snapshot, and a path in it; or A..B"
+    )
     parser.add_argument("directory", metavar="DIR", nargs="?", help="a new or empty directory")
     parser.add_argument(
         "--increment", action="store_true", help="what the snapshot changed: files/, deleted/, changes.jsonl"
     )
+    parser.add_argument(
+        "--recreate", metavar="DIR", help="make changes.jsonl of an exported increment anew, from its files"
+    )
+    parser.add_argument("--force", action="store_true", help="with --recreate: replace a list that is sound")
+    parser.add_argument("--dry-run", action="store_true", help="with --recreate: write nothing")
     parser.add_argument("--tar", metavar="FILE", help="write a tar file; - for stdout")
     parser.add_argument(
         "--volume-size",
@@ -37,6 +44,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(context: Context, arguments: argparse.Namespace) -> int:
+    if arguments.recreate is not None:
+        from backup.cli.recreating import run_recreate
+
+        return run_recreate(context, arguments)
+    if arguments.force or arguments.dry_run:
+        raise UsageError("--force and --dry-run are for --recreate")
+    if not arguments.source:
+        raise UsageError("name a snapshot")
+    return _export(context, arguments)
+
+
+def _export(context: Context, arguments: argparse.Namespace) -> int:
     from backup.cli.progress import restore_progress
     from backup.cli.tar import run_tar
     from backup.ops.backup import repository_identity

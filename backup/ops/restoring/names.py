@@ -60,6 +60,11 @@ def temporary_name() -> bytes:
     return b".imbfs-restore-%08x%08x" % (os.getpid(), next(_numbers) & 0xFFFFFFFF)
 
 
+def is_temporary(name: bytes) -> bool:
+    """Whether a restore, under way or killed, gave this name to what it was writing."""
+    return _TEMPORARY.match(name) is not None
+
+
 def is_leftover(name: bytes) -> bool:
     """Whether this is a temporary name of a restore that was killed."""
     match = _TEMPORARY.match(name)
