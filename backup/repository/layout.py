@@ -6,6 +6,7 @@ from pathlib import Path
 from backup.model.errors import Damaged, ImbfsError, NoRepository
 from backup.objects.segment import PREFIX as SEGMENTS
 from backup.repository.config import KEY, Config, decode_config
+from backup.repository.reserve import KEY as RESERVE
 from backup.storage import LocalStorage
 from backup.storage.local import STAGING
 
@@ -40,7 +41,9 @@ def read_config(path: Path) -> Config:
 
 
 def only_begun(path: Path) -> bool:
-    """Whether this is an empty directory, or what a killed `init` left: no file but temporary ones."""
-    if not path.is_dir() or not {each.name for each in path.iterdir()} <= {*PARTS, STAGING}:
+    """Whether this is an empty directory, or what a killed `init` left: no file but temporary ones and the
+    reserve.
+    """
+    if not path.is_dir() or not {each.name for each in path.iterdir()} <= {*PARTS, STAGING, RESERVE}:
         return False
     return not any((path / part).is_dir() and any((path / part).iterdir()) for part in PARTS)

@@ -13,7 +13,7 @@ from backup.model.errors import Damaged, ImbfsError
 from backup.objects.hashing import HASH_NAMES, HashName, name_of, new_hasher
 from backup.objects.segment import PREFIX as SEGMENTS
 from backup.repository.config import Config, decode_config
-from backup.repository.layout import read_config
+from backup.repository.layout import only_begun, read_config
 from backup.snapshots.catalogue import Catalogue
 from backup.snapshots.manifest import Snapshot
 from backup.storage import LocalStorage
@@ -31,6 +31,8 @@ def find_config(path: Path) -> tuple[Config, str]:
     try:
         return read_config(path), ""
     except Damaged as error:
+        if only_begun(path):
+            raise
         storage, wrong = LocalStorage(path), str(error).partition(": ")[0]
         told = Counter(
             (msgspec.json.encode(snapshot.body.config), config) for snapshot, config in _configs(storage)

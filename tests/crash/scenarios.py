@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from backup.cli.commands import COMMANDS
+from backup.ops.storing.batch import MAX_DIRECTORIES
 from tests.support.everything import noise
 from tests.support.in_process import InProcess
 from tests.support.small import make_old
@@ -62,6 +63,15 @@ def changed_since(imbfs: InProcess, source: Path) -> None:
     change(source, 2)
 
 
+def changed_widely(imbfs: InProcess, source: Path) -> None:
+    """What is new lies in more directories than a batch takes: workers begin with the first full one."""
+    two_snapshots(imbfs, source)
+    for number in range(2 * MAX_DIRECTORIES + 1):
+        (source / f"directory {number}").mkdir()
+        (source / f"directory {number}" / "file").write_bytes(noise(1000, number))
+    make_old(source)
+
+
 def killed_before(imbfs: InProcess, source: Path) -> None:
     """A third backup was killed before it wrote its segment."""
     changed_since(imbfs, source)
@@ -98,7 +108,7 @@ def damaged(imbfs: InProcess, source: Path) -> None:
 SCENARIOS = {
     "backup": Scenario(changed_since, lambda imbfs, source: ["backup", "--workers", "0", source]),
     "backup-with-workers": Scenario(
-        changed_since, lambda imbfs, source: ["backup", "--workers", "2", source]
+        changed_widely, lambda imbfs, source: ["backup", "--workers", "2", source]
     ),
     "first-backup": Scenario(empty, lambda imbfs, source: ["backup", "--workers", "0", source]),
     "backup-after-a-kill": Scenario(

@@ -434,9 +434,14 @@ def test_without_config_and_snapshots_the_names_of_files_tell_the_hash(
     assert damage(opened) == set()
 
 
-def test_where_nothing_tells_the_settings_repair_says_so(tmp_path: Path) -> None:
+def test_where_nothing_tells_the_settings_repair_says_so_and_init_makes_them_anew(tmp_path: Path) -> None:
     opened = make(tmp_path)
     opened.close()
+    (opened.path / "index.lmdb").unlink(missing_ok=True)
+    (opened.path / "index.lmdb-lock").unlink(missing_ok=True)
     (opened.path / "config.json").unlink()
     with pytest.raises(Damaged, match="imbfs init"):
         repaired(opened)
+    with pytest.raises(Damaged, match="imbfs init"):
+        opened.open()
+    make(tmp_path).close()
