@@ -68,7 +68,7 @@ def prune(repository: Repository, options: PruneOptions, monitor: Monitor) -> Pr
 
     Waits for nobody: what another process may still use is condemned, and deleted by a later prune.
     Raises `RepositoryBusy` where another prune runs; `Damaged`, before anything is changed, where a
-    snapshot or a tree cannot be read; `CannotStore`.
+    manifest has vanished, or a snapshot or a tree cannot be read; `CannotStore`.
     """
     started = time.monotonic()
     if options.dry_run:
@@ -103,6 +103,17 @@ def _only_prune(repository: Repository) -> Iterator[tuple[HeldLease, dict[str, L
         yield lease, living
 
 
+def _refuse_vanished(repository: Repository) -> None:
+    """That a disk lost a manifest is no reason to delete what its snapshot needs. Raises `Damaged`."""
+    vanished = sorted(repository.missing_snapshots())
+    if vanished:
+        more = f" and {len(vanished) - 1} more" if len(vanished) > 1 else ""
+        raise Damaged(
+            f"the manifest of snapshot {vanished[0][:12]}{more} has vanished, and nobody forgot it: nothing"
+            " was pruned. Bring it back from a copy of the repository, or give it up with `imbfs forget ID`"
+        )
+
+
 class _Pruning:
     """What was found, what is planned, what was done."""
 
@@ -111,6 +122,7 @@ class _Pruning:
     ) -> None:
         self._repository = repository
         self._monitor = monitor
+        _refuse_vanished(repository)
         self._condemned = frozenset().union(*condemned_notes(repository.storage).values())
         self._survey = Survey(repository, monitor)
         self._need = Need(repository, self._survey, monitor)

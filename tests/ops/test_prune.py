@@ -231,6 +231,25 @@ def test_where_all_copies_are_damaged_each_of_them_stays(opened: Opened) -> None
         assert opened.reopen().reader.read(opened.repository.name(data)) == data
 
 
+def test_where_a_manifest_vanished_nothing_is_pruned_until_it_is_forgotten(opened: Opened) -> None:
+    gone = snapshot(opened, noise(1))
+    snapshot(opened, noise(2))
+    (path,) = [path for path in opened.files("snapshots") if path.name == gone]
+    held = path.read_bytes()
+    path.unlink()
+    before = opened.files("packs")
+    for dry_run in (True, False):
+        with pytest.raises(Damaged, match=f"{gone[:12]} has vanished"):
+            run(opened, dry_run=dry_run)
+    assert opened.files("packs") == before
+    path.write_bytes(held)
+    run(opened)
+    require_sound(opened)
+    forget(opened, gone)
+    assert run(opened).packs_removed
+    require_sound(opened)
+
+
 def test_unlisted_packs_that_a_killed_backup_left_go(opened: Opened) -> None:
     snapshot(opened, b"kept")
     writer = Writer(opened.repository)
